@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "core/config.h"
+
+#include <errno.h>
+
+enum {
+	HOST_GATEWAY = 2,
+	HOST_DNS = 3,
+	HOST_GUEST = 15,
+	HOST_GUEST_SMALL = 4, /* where the subnet ends before .15 */
+	PREFIX4 = 96, /* bits of ::ffff:0:0/96 */
+	SMALLEST4 = PREFIX4 + 29,
+	LARGEST4 = PREFIX4 + 8,
+	LAST_WITH_15 = PREFIX4 + 27,
+	PREFIX6 = 64,
+};
+
+static const uint8_t net4[4] = { 10, 0, 2, 0 };
+static const uint8_t net6[16] = { 0xfd };
+static const uint8_t gateway_ll[16] = { 0xfe, 0x80, [15] = 2 };
+static const uint8_t mac[6] = { 0x52, 0x55, 10, 0, 2, 2 };
+
+static struct lwr_addr host_in(const struct lwr_addr *net, uint8_t host)
+{
+	struct lwr_addr a = *net;
+
+	a.b[15] = (uint8_t)(a.b[15] | host);
+	return a;
+}
+
+/* A network whose addresses mean something else to every kernel. */
+static bool is_special(const struct lwr_addr *net)
+{
+	return lwr__addr_is_loopback(net) || lwr__addr_is_multicast(net) ||
+	       lwr__addr_is_linklocal(net) || lwr__addr_is_any(net);
+}
+
+int lwr__config_subnet(struct lwr_config *c, const struct lwr_prefix *p)
+{
+	bool small = p->len > LAST_WITH_15;
+
+	if (!lwr__addr_is4(&p->net) || p->len < LARGEST4 ||
+	    p->len > SMALLEST4 || is_special(&p->net))
+		return -EINVAL;
+	c->subnet = *p;
+	c->gateway = host_in(&p->net, HOST_GATEWAY);
+	c->dns = host_in(&p->net, HOST_DNS);
+	c->guest = host_in(&p->net, small ? HOST_GUEST_SMALL : HOST_GUEST);
+	return 0;
+}
+
+int lwr__config_subnet6(struct lwr_config *c, const struct lwr_prefix *p)
+{
+	if (lwr__addr_is4(&p->net) || p->len != PREFIX6 || is_special(&p->net))
+		return -EINVAL;
+	c->subnet6 = *p;
+	c->gateway6 = host_in(&p->net, HOST_GATEWAY);
+	c->dns6 = host_in(&p->net, HOST_DNS);
+	c->guest6 = host_in(&p->net, 0x15); /* reads as fd00::15 */
+	return 0;
+}
+
+void lwr__config_init(struct lwr_config *c)
+{
+	struct lwr_prefix p4 = { lwr__addr_from4(net4), PREFIX4 + 24 };
+	struct lwr_prefix p6 = { lwr__addr_from16(net6), PREFIX6 };
+
+	*c = (struct lwr_config){
+		.ipv6 = true,
+		.gateway6_ll = lwr__addr_from16(gateway_ll),
+		.connect_timeout_ms = 10000,
+		.keep_alive_s = 120,
+		.udp_timeout_s = 180,
+		.max_flows = 100000,
+		.max_pending = 4096,
+		.max_udp = 4096,
+		.max_buffer = 1ull << 30,
+		.ring_size = 1024,
+	};
+	memcpy(c->gateway_mac, mac, sizeof(mac));
+	lwr__config_subnet(c, &p4);
+	lwr__config_subnet6(c, &p6);
+}

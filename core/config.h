@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the relay is told at its start; constant while it runs. */
+#ifndef LWR_CORE_CONFIG_H
+#define LWR_CORE_CONFIG_H
+
+#include "core/addr.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { LWR_DNS_MAX = 4, LWR_DOMAIN_MAX = 255 };
+
+struct lwr_config {
+	uint16_t mtu; /* of guests; 0: the link's default */
+
+	struct lwr_prefix subnet; /* IPv4 subnet of the guest */
+	struct lwr_addr gateway; /* 10.0.2.2: router, alias of the host */
+	struct lwr_addr dns; /* 10.0.2.3 */
+	struct lwr_addr guest; /* 10.0.2.15: what DHCP gives */
+
+	bool ipv6; /* false: the guest gets no IPv6 */
+	struct lwr_prefix subnet6; /* a /64 */
+	struct lwr_addr gateway6; /* fd00::2 */
+	struct lwr_addr dns6; /* fd00::3 */
+	struct lwr_addr guest6; /* fd00::15 */
+	struct lwr_addr gateway6_ll; /* fe80::2 */
+
+	uint8_t gateway_mac[6]; /* locally administered */
+
+	bool host_loopback; /* the gateway's address reaches 127.0.0.1, ::1 */
+	uint32_t connect_timeout_ms;
+	uint32_t keep_alive_s; /* silence before the first probe */
+	uint32_t udp_timeout_s;
+
+	uint32_t max_flows; /* TCP flows and connects in progress */
+	uint32_t max_pending; /* connects and handshakes in progress */
+	uint32_t max_udp; /* UDP flows */
+	uint64_t max_buffer; /* bytes buffered for all flows together */
+
+	uint32_t ring_size; /* frames in a link's h2g ring, a power of two */
+
+	/* Resolvers given by --dns; none: the host's /etc/resolv.conf. */
+	struct lwr_addr resolver[LWR_DNS_MAX];
+	uint16_t resolver_port[LWR_DNS_MAX];
+	unsigned resolvers;
+};
+
+/* Fills in the defaults. */
+void lwr__config_init(struct lwr_config *c);
+
+/* Places gateway, DNS and guest in a new subnet as the defaults do. */
+int lwr__config_subnet(struct lwr_config *c, const struct lwr_prefix *p);
+int lwr__config_subnet6(struct lwr_config *c, const struct lwr_prefix *p);
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A link: where one guest's frames come from and go to. What a link can do is
+ * said in its capability fields; nobody above asks what kind it is.
+ */
+#ifndef LWR_CORE_LINK_H
+#define LWR_CORE_LINK_H
+
+#include "core/list.h"
+#include "core/ring.h"
+#include "core/stats.h"
+#include "lwip/netif.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct lwr_link;
+struct lwr_stack;
+
+struct lwr_link_caps {
+	uint16_t mtu; /* IP bytes of a packet on the guest's wire */
+	uint32_t max_frame; /* largest frame the guest may hand over */
+	bool csum_g2h_trust; /* frames without a mark need no verification */
+	bool csum_h2g_offload; /* the link fills L4 checksums */
+	bool gso_h2g; /* the link cuts frames larger than the MTU */
+	bool uso_h2g; /* the same for UDP */
+};
+
+struct lwr_link_ops {
+	/*
+	 * The h2g ring holds frames: hand over as many as the far side takes
+	 * and lwr__ring_pop() those. What is left stays for the link's own
+	 * writable event, which calls lwr__stack_drain(link).
+	 */
+	void (*drain)(struct lwr_link *link);
+	/* Starts closing; the owner of the link frees it when that is done. */
+	void (*close)(struct lwr_link *link);
+};
+
+struct lwr_link {
+	const struct lwr_link_ops *ops;
+	struct lwr_link_caps caps;
+	struct lwr_stack *stack;
+	/* The guest left: 0, or the -errno that ended it. May remove the link. */
+	void (*on_gone)(struct lwr_link *link, int err);
+	void *owner; /* of on_gone */
+	char name[64]; /* for logs: as given to --link */
+	struct lwr_ring h2g;
+	struct lwr_list pending; /* on stack->drain while the ring has frames */
+	struct lwr_list blocked; /* conns that found the ring full */
+	struct lwr_list conns; /* TCP connections of this guest */
+	struct lwr_list node; /* on stack->links */
+	struct netif netif; /* lwIP's view of the link */
+	uint8_t guest_mac[6]; /* source of the guest's last valid frame */
+	bool guest_known; /* guest_mac is valid */
+	bool up;
+	uint32_t id; /* never used again within one stack */
+	uint32_t next_ip_id; /* identification of packets sent */
+	struct lwr_stats stats;
+};
+
+#endif

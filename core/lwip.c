@@ -1,0 +1,646 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The owner of lwIP's global state. lwIP walks lists: of active PCBs for each
+ * segment, of netifs for each packet, of PCBs again on a timer. Here each of
+ * them is empty between calls, and holds the one element in question during a
+ * call, so that every walk is one step whatever the number of connections:
+ *
+ *	enter(conn)  netif_list = its netif, tcp_active_pcbs = its PCB
+ *	...          tcp_input, tcp_write, tcp_slowtmr, ...
+ *	leave(conn)  both empty again
+ *
+ * What lwIP leaves behind tells what happened: a PCB on tcp_tw_pcbs went to
+ * TIME-WAIT and moves to our own table, a new one on tcp_active_pcbs after a
+ * SYN is the accepted connection. A PCB that dies on its own calls its error
+ * callback. Calls nest only for the same conn (a callback that gives credit).
+ *
+ * Segments. pcb->mss is the guest's MSS, by which lwIP judges windows. It is
+ * raised to super_mss while data are written, so that one segment carries up
+ * to 64 KiB; the link cuts it into packets of gso_size (TSO in the kernel, or
+ * core/gso.c). A guest may change pcb->mss by an option in any segment, so
+ * it is set again after each.
+ *
+ * Windows. A connection starts with a receive window of WINDOW_FIRST, so that
+ * thousands of guests' connections to hosts that do not read hold little; it
+ * doubles up to TCP_WND while the host takes a window's worth at once.
+ *
+ * Congestion. The link to the guest is lossless and has back-pressure, so
+ * the window is the guest's own; after a loss that lwIP recovers from
+ * (a guest that drops), cwnd is lwIP's until the recovery ends.
+ */
+#include "core/stack_priv.h"
+
+#include "lwip/init.h"
+#include "lwip/ip.h"
+#include "lwip/netif.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/sys.h"
+#include "core/lwip_hooks.h"
+
+#include "platform/sock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+enum {
+	MIN_GSO = 48, /* a smaller MSS option is not believed, as in Linux */
+	MAX_GSO_SEGS = 64,
+	OPT_TIMESTAMP = 12,
+	/* So that a frame's length fits 16 bits: Ethernet, IPv6, TCP, option. */
+	MAX_PAYLOAD = 65535 - 14 - 40 - 20 - OPT_TIMESTAMP,
+	QUEUE_RESERVE = 32, /* pbufs left for what must not fail */
+	RING_RESERVE = 16, /* slots left for ACKs and control segments */
+	WINDOW_FIRST = 128 * 1024, /* receive window of a new connection */
+	NETIF_INDEX = 1, /* of every netif: there is one at a time */
+};
+
+static_assert((int)MAX_PAYLOAD <= (int)LWR_CHUNK_DATA,
+	      "a segment fits a chunk");
+
+static struct {
+	struct lwr_stack *stack;
+	struct lwr_conn *current; /* the conn that was entered */
+	struct lwr_link *link; /* the link that was entered */
+	struct tcp_pcb_listen *listener;
+	bool initialised;
+	u8_t timer_ctr; /* follows lwIP's own, which is static */
+} lw;
+
+/* ---- glue that lwIP calls ------------------------------------------------ */
+
+u32_t sys_now(void)
+{
+	return lw.stack ? (u32_t)lwr__loop_now(lw.stack->loop) : 0;
+}
+
+uint32_t lwr__lwip_rand(void)
+{
+	uint32_t r;
+
+	lwr__random(&r, sizeof(r));
+	return r;
+}
+
+u32_t lwr__tcp_isn(const ip_addr_t *local_ip, u16_t local_port,
+		   const ip_addr_t *remote_ip, u16_t remote_port)
+{
+	struct {
+		ip_addr_t local, remote;
+		u32_t link;
+		u16_t lport, rport;
+	} t;
+	uint64_t ms = lwr__loop_now(lw.stack->loop);
+
+	memset(&t, 0, sizeof(t));
+	t.local = *local_ip;
+	t.remote = *remote_ip;
+	t.lport = local_port;
+	t.rport = remote_port;
+	t.link = lw.link->id;
+	/* RFC 6528: a 4 microsecond clock plus a keyed hash of the tuple. */
+	return (u32_t)(ms * 250 +
+		       lwr__siphash13(lw.stack->isn_key, &t, sizeof(t)));
+}
+
+static err_t output(struct netif *n, struct pbuf *p, uint16_t ethertype)
+{
+	return lwr__send_tcp(n->state, lw.current, p, ethertype);
+}
+
+static err_t output4(struct netif *n, struct pbuf *p, const ip4_addr_t *dst)
+{
+	(void)dst;
+	return output(n, p, LWR_ETHERTYPE_IP4);
+}
+
+static err_t output6(struct netif *n, struct pbuf *p, const ip6_addr_t *dst)
+{
+	(void)dst;
+	return output(n, p, LWR_ETHERTYPE_IP6);
+}
+
+/* ---- entering and leaving ------------------------------------------------ */
+
+static void enter_link(struct lwr_link *link)
+{
+	LWR_ASSERT(!lw.link);
+	lw.link = link;
+	netif_list = &link->netif;
+	tcp_ticks = (u32_t)(lwr__loop_now(lw.stack->loop) / TCP_SLOW_INTERVAL);
+}
+
+static void leave_link(void)
+{
+	lw.link = NULL;
+	netif_list = NULL;
+	tcp_active_pcbs = NULL;
+}
+
+/* Returns false when this conn was entered already. */
+static bool enter(struct lwr_conn *c)
+{
+	if (lw.current == c)
+		return false;
+	enter_link(c->link);
+	lw.current = c;
+	tcp_active_pcbs = c->pcb;
+	if (c->pcb)
+		c->pcb->next = NULL;
+	return true;
+}
+
+/* The one place where a live PCB is cut from its conn. */
+static struct tcp_pcb *detach(struct lwr_conn *c)
+{
+	struct tcp_pcb *pcb = c->pcb;
+
+	tcp_arg(pcb, NULL);
+	tcp_recv(pcb, NULL);
+	tcp_sent(pcb, NULL);
+	tcp_err(pcb, NULL);
+	c->pcb = NULL;
+	lwr__list_remove(&c->on_due);
+	lwr__list_remove(&c->on_ack);
+	lwr__list_remove(&c->on_blocked);
+	return pcb;
+}
+
+static void end_timewait(struct lwr_conn *c)
+{
+	struct tcp_pcb *pcb = detach(c);
+
+	lwr__timewait_add(&lw.stack->timewait, &c->demux.key, pcb->snd_nxt,
+			  pcb->rcv_nxt, lwr__loop_now(lw.stack->loop));
+	tcp_abandon(pcb, 0);
+	lw.stack->hooks->on_end(lw.stack->arg, c, LWR_CONN_CLOSED);
+}
+
+static uint32_t window(const struct tcp_pcb *pcb)
+{
+	return LWIP_MIN(pcb->snd_wnd, pcb->cwnd);
+}
+
+/* A pure window update calls nobody back: look after each segment. */
+static void look_at_window(struct lwr_conn *c)
+{
+	struct tcp_pcb *pcb = c->pcb;
+	uint32_t edge;
+
+	if (!(pcb->flags & (TF_RTO | TF_INFR)))
+		pcb->cwnd = TCP_SND_BUF;
+	edge = pcb->lastack + window(pcb);
+	if (edge == c->edge)
+		return;
+	c->edge = edge;
+	lw.stack->hooks->on_writable(lw.stack->arg, c);
+}
+
+static void leave(struct lwr_conn *c, bool entered)
+{
+	if (!entered)
+		return;
+	if (tcp_tw_pcbs)
+		end_timewait(c);
+	if (c->pcb) {
+		c->pcb->mss = c->wire_mss;
+		if (c->pcb->state >= ESTABLISHED)
+			look_at_window(c);
+		lwr__stack_settle(c);
+	}
+	lw.current = NULL;
+	leave_link();
+}
+
+/* ---- lwIP's callbacks ----------------------------------------------------- */
+
+static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
+{
+	(void)pcb;
+	(void)err;
+	if (arg)
+		lw.stack->hooks->on_data(lw.stack->arg, arg, p);
+	else if (p)
+		pbuf_free(p);
+	return ERR_OK;
+}
+
+static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
+{
+	(void)pcb;
+	if (arg)
+		lw.stack->hooks->on_acked(lw.stack->arg, arg, len);
+	return ERR_OK;
+}
+
+/* The PCB is gone, or about to be freed by lwIP itself. */
+static void on_err(void *arg, err_t err)
+{
+	struct lwr_conn *c = arg;
+	enum lwr_conn_end end = err == ERR_RST	? LWR_CONN_RESET :
+				err == ERR_CLSD ? LWR_CONN_CLOSED :
+						  LWR_CONN_TIMEOUT;
+
+	if (!c)
+		return;
+	c->pcb = NULL;
+	lwr__list_remove(&c->on_due);
+	lwr__list_remove(&c->on_ack);
+	lwr__list_remove(&c->on_blocked);
+	lw.stack->hooks->on_end(lw.stack->arg, c, end);
+}
+
+static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+	(void)err;
+	if (pcb && arg)
+		lw.stack->hooks->on_open(lw.stack->arg, arg);
+	return ERR_OK;
+}
+
+/* ---- segments in ----------------------------------------------------------- */
+
+static void to_lwip(ip_addr_t *to, const struct lwr_addr *a)
+{
+	memset(to, 0, sizeof(*to));
+	if (lwr__addr_is4(a)) {
+		IP_SET_TYPE_VAL(*to, IPADDR_TYPE_V4);
+		memcpy(&ip_2_ip4(to)->addr, a->b + 12, 4);
+	} else {
+		IP_SET_TYPE_VAL(*to, IPADDR_TYPE_V6);
+		memcpy(ip_2_ip6(to)->addr, a->b, 16);
+	}
+}
+
+static void set_ip_data(struct lwr_link *link, const struct lwr_addr *src,
+			const struct lwr_addr *dst)
+{
+	ip_data.current_netif = &link->netif;
+	ip_data.current_input_netif = &link->netif;
+	to_lwip(&ip_data.current_iphdr_src, src);
+	to_lwip(&ip_data.current_iphdr_dest, dst);
+}
+
+void lwr__lwip_input(struct lwr_conn *c, struct pbuf *p)
+{
+	bool entered = enter(c);
+
+	set_ip_data(c->link, &c->demux.key.guest, &c->demux.key.host);
+	tcp_input(p, &c->link->netif);
+	leave(c, entered);
+}
+
+void lwr__lwip_stray(struct lwr_link *link, const struct lwr_pkt *pkt,
+		     struct pbuf *p)
+{
+	enter_link(link);
+	set_ip_data(link, &pkt->src, &pkt->dst);
+	tcp_input(p, &link->netif);
+	leave_link();
+}
+
+/* Sizes of packets and segments: the SYN's options, the link's MTU. */
+static void set_sizes(struct lwr_conn *c)
+{
+	struct tcp_pcb *pcb = c->pcb;
+	bool four = lwr__addr_is4(&c->demux.key.guest);
+	uint16_t opt = pcb->flags & TF_TIMESTAMP ? OPT_TIMESTAMP : 0;
+	uint16_t max = (uint16_t)(c->link->caps.mtu - (four ? 40 : 60));
+	unsigned n = 1;
+
+	c->wire_mss = LWIP_MIN(pcb->mss, max);
+	c->wire_mss = (uint16_t)LWIP_MAX(c->wire_mss, MIN_GSO + opt);
+	c->gso_size = (uint16_t)(c->wire_mss - opt);
+	if (c->gso_size > MAX_PAYLOAD)
+		c->gso_size = MAX_PAYLOAD;
+	if (c->link->caps.gso_h2g)
+		n = (unsigned)LWIP_MIN(MAX_PAYLOAD / c->gso_size, MAX_GSO_SEGS);
+	c->super_mss = (uint16_t)(c->gso_size * n + opt);
+}
+
+static void set_window(struct lwr_conn *c)
+{
+	struct tcp_pcb *pcb = c->pcb;
+
+	c->window = LWIP_MIN(pcb->rcv_wnd, WINDOW_FIRST);
+	pcb->rcv_wnd = c->window;
+	pcb->rcv_ann_wnd = c->window;
+	pcb->rcv_ann_right_edge = pcb->rcv_nxt + c->window;
+}
+
+int lwr__conn_accept(struct lwr_conn *c, const void *syn, size_t len)
+{
+	struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_RAM);
+
+	if (!p)
+		return -ENOMEM;
+	memcpy(p->payload, syn, len);
+	enter(c);
+	set_ip_data(c->link, &c->demux.key.guest, &c->demux.key.host);
+	lw.listener->local_port = c->demux.key.hport;
+	lw.listener->netif_idx = NETIF_INDEX;
+	lw.listener->callback_arg = c;
+	lw.listener->next = NULL;
+	tcp_listen_pcbs.listen_pcbs = lw.listener;
+	tcp_input(p, &c->link->netif);
+	tcp_listen_pcbs.listen_pcbs = NULL;
+	c->pcb = tcp_active_pcbs;
+	if (c->pcb) {
+		tcp_recv(c->pcb, on_recv);
+		tcp_sent(c->pcb, on_sent);
+		tcp_err(c->pcb, on_err);
+		tcp_nagle_disable(c->pcb);
+		set_sizes(c);
+		set_window(c);
+	}
+	leave(c, true);
+	return c->pcb ? 0 : -ENOMEM;
+}
+
+void lwr__conn_refuse(struct lwr_link *link, const struct lwr_addr *src,
+		      uint16_t sport, const struct lwr_addr *dst,
+		      uint16_t dport, uint32_t seq)
+{
+	ip_addr_t guest, host;
+
+	to_lwip(&guest, src);
+	to_lwip(&host, dst);
+	enter_link(link);
+	tcp_rst_netif(&link->netif, 0, seq + 1, &host, &guest, dport, sport);
+	leave_link();
+}
+
+/* ---- data out --------------------------------------------------------------- */
+
+static bool may_send(const struct tcp_pcb *pcb)
+{
+	return pcb && (pcb->state == ESTABLISHED || pcb->state == CLOSE_WAIT);
+}
+
+uint32_t lwr__conn_room(struct lwr_conn *c)
+{
+	const struct tcp_pcb *pcb = c->pcb;
+	uint32_t wnd, flight, room;
+
+	if (!may_send(pcb) || pcb->unsent ||
+	    pcb->snd_queuelen + QUEUE_RESERVE > TCP_SND_QUEUELEN)
+		return 0;
+	if (lwr__ring_room(&c->link->h2g) <= RING_RESERVE ||
+	    c->link->h2g.bytes >= LWR_RING_BYTES) {
+		lwr__list_remove(&c->on_blocked);
+		lwr__list_append(&c->link->blocked, &c->on_blocked);
+		return 0;
+	}
+	wnd = window(pcb);
+	flight = pcb->snd_lbb - pcb->lastack;
+	room = wnd > flight ? wnd - flight : 0;
+	room = LWIP_MIN(room, pcb->snd_buf);
+	/* Silly windows (RFC 9293 3.8.6.2.1): wait for a packet's worth. */
+	if (flight && room < LWIP_MIN(c->gso_size, pcb->snd_wnd_max / 2))
+		return 0;
+	return room;
+}
+
+uint16_t lwr__conn_segment(const struct lwr_conn *c)
+{
+	uint16_t opt = (uint16_t)(c->wire_mss - c->gso_size);
+	uint32_t half = c->pcb ? c->pcb->snd_wnd_max / 2 : 0;
+	uint32_t seg = (uint32_t)c->super_mss - opt;
+
+	/* lwIP's own limit: half of the largest window seen. */
+	if (half > opt && half < c->super_mss)
+		seg = half - opt;
+	return (uint16_t)LWIP_MIN(seg, MAX_PAYLOAD);
+}
+
+bool lwr__conn_stalled(const struct lwr_conn *c)
+{
+	const struct tcp_pcb *pcb = c->pcb;
+
+	return may_send(pcb) && !pcb->unsent && !pcb->unacked &&
+	       pcb->snd_wnd == 0;
+}
+
+int lwr__conn_write(struct lwr_conn *c, const void *data, uint16_t len,
+		    bool copy)
+{
+	bool entered;
+	err_t err;
+
+	if (!may_send(c->pcb))
+		return -EPIPE;
+	entered = enter(c);
+	c->pcb->mss = c->super_mss;
+	err = tcp_write(c->pcb, data, len, copy ? TCP_WRITE_FLAG_COPY : 0);
+	c->pcb->mss = c->wire_mss;
+	leave(c, entered);
+	return err == ERR_OK ? 0 : -ENOMEM;
+}
+
+void lwr__conn_output(struct lwr_conn *c)
+{
+	bool entered;
+
+	if (!c->pcb)
+		return;
+	entered = enter(c);
+	(void)tcp_output(c->pcb); /* what is left waits for the ring */
+	leave(c, entered);
+}
+
+static bool guest_may_send(const struct tcp_pcb *pcb)
+{
+	return pcb->state == ESTABLISHED || pcb->state == FIN_WAIT_1 ||
+	       pcb->state == FIN_WAIT_2;
+}
+
+/* Window that the guest has not been told of. */
+static uint32_t unannounced(const struct tcp_pcb *pcb)
+{
+	return pcb->rcv_nxt + pcb->rcv_wnd - pcb->rcv_ann_right_edge;
+}
+
+/* Bytes to credit beside those that were taken, so that the window grows. */
+static uint32_t growth(struct lwr_conn *c, uint32_t n)
+{
+	uint32_t max = TCP_WND_MAX(c->pcb), extra;
+
+	c->moved += n;
+	if (c->moved < c->window || c->window >= max)
+		return 0;
+	extra = LWIP_MIN(c->window, max - c->window);
+	c->window += extra;
+	c->moved = 0;
+	return extra;
+}
+
+void lwr__conn_credit(struct lwr_conn *c, uint32_t n, bool grow)
+{
+	struct tcp_pcb *pcb = c->pcb;
+	bool entered;
+	u16_t take;
+
+	if (!pcb)
+		return;
+	entered = enter(c);
+	if (grow)
+		n += growth(c, n);
+	while (n > 0) {
+		take = (u16_t)LWIP_MIN(n, 0xffffu);
+		tcp_recved(pcb, take);
+		n -= take;
+	}
+	if (guest_may_send(pcb) && unannounced(pcb) >= c->window / 4) {
+		tcp_ack_now(pcb);
+		(void)tcp_output(pcb);
+	}
+	leave(c, entered);
+}
+
+int lwr__conn_shutdown(struct lwr_conn *c)
+{
+	bool entered;
+	err_t err;
+
+	if (!c->pcb)
+		return 0;
+	entered = enter(c);
+	err = tcp_shutdown(c->pcb, 0, 1);
+	leave(c, entered);
+	return err == ERR_OK ? 0 : -ENOMEM;
+}
+
+void lwr__conn_abort(struct lwr_conn *c)
+{
+	struct tcp_pcb *pcb;
+
+	if (!c->pcb)
+		return;
+	LWR_ASSERT(lw.current != c);
+	enter(c);
+	pcb = detach(c);
+	tcp_abort(pcb);
+	leave(c, true);
+}
+
+uint64_t lwr__conn_idle_ms(const struct lwr_conn *c)
+{
+	u32_t ticks =
+		(u32_t)(lwr__loop_now(lw.stack->loop) / TCP_SLOW_INTERVAL);
+
+	return c->pcb ? (uint64_t)(ticks - c->pcb->tmr) * TCP_SLOW_INTERVAL : 0;
+}
+
+unsigned lwr__conn_probe(struct lwr_conn *c)
+{
+	bool entered;
+	unsigned n;
+
+	if (!c->pcb)
+		return 0;
+	entered = enter(c);
+	(void)tcp_keepalive(c->pcb);
+	n = ++c->pcb->keep_cnt_sent; /* lwIP clears it with each segment */
+	leave(c, entered);
+	return n;
+}
+
+/* ---- timers ------------------------------------------------------------------ */
+
+bool lwr__lwip_due(const struct lwr_conn *c)
+{
+	const struct tcp_pcb *pcb = c->pcb;
+
+	if (pcb->unacked || pcb->unsent || pcb->ooseq ||
+	    pcb->flags & TF_CLOSEPEND)
+		return true;
+	return pcb->state != ESTABLISHED && pcb->state != CLOSE_WAIT &&
+	       pcb->state != FIN_WAIT_2;
+}
+
+void lwr__lwip_slow(struct lwr_conn *c)
+{
+	bool entered = enter(c);
+
+	/* tcp_slowtmr counts both up before it looks at the PCB. */
+	tcp_ticks--;
+	c->pcb->last_timer = lw.timer_ctr++;
+	c->pcb->mss = c->super_mss;
+	tcp_slowtmr();
+	if (c->pcb && c->pcb->flags & TF_CLOSEPEND) {
+		/* There was no memory for the FIN. */
+		tcp_clear_flags(c->pcb, TF_CLOSEPEND);
+		(void)tcp_shutdown(c->pcb, 0, 1);
+	}
+	leave(c, entered);
+}
+
+void lwr__lwip_ack(struct lwr_conn *c)
+{
+	bool entered;
+
+	if (!c->pcb || !(c->pcb->flags & TF_ACK_DELAY))
+		return;
+	entered = enter(c);
+	tcp_ack_now(c->pcb);
+	(void)tcp_output(c->pcb);
+	leave(c, entered);
+}
+
+void lwr__lwip_resume(struct lwr_conn *c)
+{
+	lwr__conn_output(c);
+	if (c->pcb)
+		lw.stack->hooks->on_writable(lw.stack->arg, c);
+}
+
+/* ---- opening and closing ------------------------------------------------------ */
+
+void lwr__lwip_netif(struct lwr_link *link)
+{
+	struct netif *n = &link->netif;
+
+	memset(n, 0, sizeof(*n));
+	n->state = link;
+	n->num = NETIF_INDEX - 1;
+	n->flags = NETIF_FLAG_UP | NETIF_FLAG_LINK_UP;
+	n->mtu = link->caps.mtu;
+	n->mtu6 = link->caps.mtu;
+	n->output = output4;
+	n->output_ip6 = output6;
+}
+
+int lwr__lwip_open(struct lwr_stack *s)
+{
+	struct tcp_pcb *pcb;
+
+	if (lw.stack)
+		return -EBUSY;
+	if (!lw.initialised)
+		lwip_init();
+	lw.initialised = true;
+	pcb = tcp_new_ip_type(IPADDR_TYPE_ANY);
+	if (!pcb)
+		return -ENOMEM;
+	/* Listens to nothing until lwr__conn_accept() lends it a port. */
+	lw.listener = (struct tcp_pcb_listen *)(void *)tcp_listen(pcb);
+	if (!lw.listener) {
+		tcp_abort(pcb);
+		return -ENOMEM;
+	}
+	tcp_accept((struct tcp_pcb *)(void *)lw.listener, on_accept);
+	tcp_listen_pcbs.listen_pcbs = NULL;
+	lw.stack = s;
+	return 0;
+}
+
+void lwr__lwip_close(struct lwr_stack *s)
+{
+	LWR_ASSERT(lw.stack == s);
+	lw.listener->next = NULL;
+	tcp_listen_pcbs.listen_pcbs = lw.listener;
+	(void)tcp_close((struct tcp_pcb *)(void *)lw.listener);
+	memset(&lw.current, 0, sizeof(lw.current));
+	lw.listener = NULL;
+	lw.stack = NULL;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "core/ring.h"
+
+#include "core/buf.h"
+#include "core/log.h"
+
+#include "lwip/pbuf.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+int lwr__ring_init(struct lwr_ring *r, uint32_t size)
+{
+	LWR_ASSERT(size != 0 && (size & (size - 1)) == 0);
+	r->slot = calloc(size, sizeof(*r->slot));
+	r->size = size;
+	r->head = 0;
+	r->tail = 0;
+	r->bytes = 0;
+	return r->slot ? 0 : -ENOMEM;
+}
+
+void lwr__ring_fini(struct lwr_ring *r)
+{
+	if (!r->slot)
+		return;
+	lwr__ring_pop(r, lwr__ring_count(r));
+	free(r->slot);
+	r->slot = NULL;
+}
+
+int lwr__ring_push(struct lwr_ring *r, const struct lwr_frame *f)
+{
+	if (lwr__ring_room(r) == 0)
+		return -EAGAIN;
+	lwr__frame_get(f->p);
+	r->slot[r->tail & (r->size - 1)] = *f;
+	r->tail++;
+	r->bytes += f->p->tot_len;
+	return 0;
+}
+
+void lwr__ring_pop(struct lwr_ring *r, uint32_t n)
+{
+	LWR_ASSERT(n <= lwr__ring_count(r));
+	while (n--) {
+		/* Off the ring first: the put may run a callback. */
+		struct pbuf *p = lwr__ring_at(r, 0)->p;
+
+		r->head++;
+		r->bytes -= p->tot_len;
+		lwr__frame_put(p);
+	}
+}

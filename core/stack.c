@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * From a guest's frame to its connection. Each frame is parsed and checked
+ * once; a TCP segment finds its conn by hash of (link, addresses, ports) and
+ * goes to lwIP, any other packet to the relay's services.
+ *
+ * A SYN of an unknown tuple is not answered here: the relay holds it until
+ * the host is connected. Conns without a PCB (held SYNs) are in the same
+ * table, so that a repeated SYN or a RST finds them.
+ *
+ * Timers exist only for conns for which lwIP has something running (`due`)
+ * or owes an ACK (`ack`); with both lists empty nothing wakes the process.
+ *
+ * Output goes to each link's ring and is handed over once at the end of the
+ * tick. A conn that finds the ring full is put on link->blocked and goes on
+ * when the ring has drained to the half.
+ */
+#include "core/csum.h"
+#include "core/stack.h"
+#include "core/stack_priv.h"
+
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/pbuf.h"
+
+#include "platform/sock.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+	SLOW_MS = TCP_SLOW_INTERVAL,
+	ACK_DELAY_MS = 5,
+	FLAG_FIN = 1,
+	FLAG_SYN = 2,
+	FLAG_RST = 4,
+	FLAG_ACK = 16,
+};
+
+static uint64_t now(const struct lwr_stack *s)
+{
+	return lwr__loop_now(s->loop);
+}
+
+/* ---- segments --------------------------------------------------------------- */
+
+struct segment {
+	uint32_t seq;
+	uint32_t payload;
+	uint8_t flags;
+};
+
+static struct segment segment_of(const struct lwr_pkt *pkt)
+{
+	struct lwr_cursor c = lwr__cursor(pkt->data + pkt->l4, pkt->l4_len);
+	struct segment seg = { 0 };
+	uint32_t hlen;
+
+	lwr__cursor_bytes(&c, NULL, 4);
+	seg.seq = lwr__cursor_u32(&c);
+	lwr__cursor_bytes(&c, NULL, 4);
+	hlen = (uint32_t)(lwr__cursor_u8(&c) >> 4) * 4;
+	seg.flags = lwr__cursor_u8(&c);
+	seg.payload = pkt->l4_len > hlen ? pkt->l4_len - hlen : 0;
+	return seg;
+}
+
+static void key_of(struct lwr_key *key, const struct lwr_pkt *pkt)
+{
+	memset(key, 0, sizeof(*key));
+	key->guest = pkt->src;
+	key->host = pkt->dst;
+	key->link = pkt->link->id;
+	key->gport = pkt->sport;
+	key->hport = pkt->dport;
+}
+
+static void ack_timewait(const struct lwr_pkt *pkt,
+			 const struct lwr_timewait_slot *tw)
+{
+	enum { HLEN = 20, DATA_OFFSET = 5 << 4 };
+	struct pbuf *p = lwr__send_alloc(HLEN);
+	struct lwr_cursor c;
+	uint64_t sum;
+	uint16_t csum;
+
+	if (!p)
+		return;
+	memset(p->payload, 0, HLEN);
+	c = lwr__cursor(p->payload, HLEN);
+	lwr__cursor_put_u16(&c, pkt->dport);
+	lwr__cursor_put_u16(&c, pkt->sport);
+	lwr__cursor_put_u32(&c, tw->snd_nxt);
+	lwr__cursor_put_u32(&c, tw->rcv_nxt);
+	lwr__cursor_put_u8(&c, DATA_OFFSET);
+	lwr__cursor_put_u8(&c, FLAG_ACK);
+	sum = lwr__csum_pseudo(&pkt->dst, &pkt->src, LWR_PROTO_TCP, HLEN);
+	csum = lwr__csum(sum, p->payload, HLEN);
+	memcpy((uint8_t *)p->payload + 16, &csum, 2);
+	lwr__send_ip(pkt->link, p, &pkt->dst, &pkt->src, LWR_PROTO_TCP, 64);
+}
+
+/*
+ * A segment of a connection in TIME-WAIT (RFC 9293 3.10.7.8, RFC 6191): a SYN
+ * beyond the old sequence numbers opens a new one. Returns true if handled.
+ */
+static bool timewait_input(struct lwr_stack *s, const struct lwr_pkt *pkt,
+			   const struct lwr_key *key, const struct segment *seg)
+{
+	struct lwr_timewait_slot *tw;
+
+	tw = lwr__timewait_find(&s->timewait, key, now(s));
+	if (!tw)
+		return false;
+	if ((seg->flags & (FLAG_SYN | FLAG_ACK)) == FLAG_SYN &&
+	    (int32_t)(seg->seq - tw->rcv_nxt) > 0) {
+		lwr__timewait_remove(tw);
+		return false;
+	}
+	if (!(seg->flags & FLAG_RST) &&
+	    (seg->flags & (FLAG_SYN | FLAG_FIN) || seg->payload))
+		ack_timewait(pkt, tw);
+	return true;
+}
+
+/* Leaves only the TCP segment in the pbuf. */
+static void strip(const struct lwr_pkt *pkt, struct pbuf *p)
+{
+	pbuf_remove_header(p, pkt->l4);
+	pbuf_realloc(p, (u16_t)pkt->l4_len);
+}
+
+static void unknown_tcp(struct lwr_stack *s, const struct lwr_pkt *pkt,
+			const struct lwr_key *key, struct pbuf *p)
+{
+	struct segment seg = segment_of(pkt);
+
+	if (timewait_input(s, pkt, key, &seg)) {
+		pbuf_free(p);
+	} else if ((seg.flags & (FLAG_SYN | FLAG_ACK | FLAG_RST)) ==
+		   FLAG_SYN) {
+		s->hooks->on_syn(s->arg, pkt);
+		pbuf_free(p);
+	} else {
+		strip(pkt, p);
+		lwr__lwip_stray(pkt->link, pkt, p);
+	}
+}
+
+static void early_tcp(struct lwr_stack *s, struct lwr_conn *c,
+		      const struct lwr_pkt *pkt, struct pbuf *p)
+{
+	struct segment seg = segment_of(pkt);
+
+	pbuf_free(p);
+	s->hooks->on_early(s->arg, c, (seg.flags & FLAG_RST) != 0);
+}
+
+static void tcp_packet(struct lwr_stack *s, const struct lwr_pkt *pkt,
+		       struct pbuf *p)
+{
+	struct lwr_demux_node *n;
+	struct lwr_conn *c;
+	struct lwr_key key;
+
+	key_of(&key, pkt);
+	n = lwr__demux_find(&s->demux, &key);
+	if (!n) {
+		unknown_tcp(s, pkt, &key, p);
+		return;
+	}
+	c = LWR_CONTAINER(n, struct lwr_conn, demux);
+	if (!c->pcb) {
+		early_tcp(s, c, pkt, p);
+		return;
+	}
+	strip(pkt, p);
+	lwr__lwip_input(c, p);
+}
+
+/* ---- frames ------------------------------------------------------------------- */
+
+static void count_drop(struct lwr_link *link, enum lwr_drop why)
+{
+	switch (why) {
+	case LWR_DROP_NONE:
+		break;
+	case LWR_DROP_SHORT:
+		link->stats.drop_short++;
+		break;
+	case LWR_DROP_ETHERTYPE:
+		link->stats.drop_ethertype++;
+		break;
+	case LWR_DROP_MALFORMED:
+		link->stats.drop_malformed++;
+		break;
+	case LWR_DROP_CHECKSUM:
+		link->stats.drop_checksum++;
+		break;
+	case LWR_DROP_PROTO:
+		link->stats.drop_proto++;
+		break;
+	}
+}
+
+/* The frame is for us: to the gateway, or to a group (IEEE 802.3 3.2.3). */
+static bool for_us(const struct lwr_stack *s, const struct lwr_pkt *pkt)
+{
+	return (pkt->data[0] & 1) ||
+	       memcmp(pkt->data, s->config->gateway_mac, 6) == 0;
+}
+
+static void learn_mac(struct lwr_link *link, const struct lwr_pkt *pkt)
+{
+	const uint8_t *mac = pkt->data + 6;
+
+	if ((mac[0] & 1) || memcmp(link->guest_mac, mac, 6) == 0)
+		return;
+	memcpy(link->guest_mac, mac, 6);
+	link->guest_known = true;
+}
+
+/* A transport checksum is checked wherever nobody vouched for it. */
+static bool transport_valid(const struct lwr_pkt *pkt)
+{
+	return pkt->fragment || pkt->meta.csum_ok ||
+	       pkt->link->caps.csum_g2h_trust || !pkt->l4 ||
+	       lwr__pkt_csum_valid(pkt);
+}
+
+void lwr__stack_input(struct lwr_link *link, struct pbuf *p,
+		      const struct lwr_frame_meta *meta)
+{
+	struct lwr_stack *s = link->stack;
+	struct lwr_pkt pkt = {
+		.link = link,
+		.data = p->payload,
+		.len = p->len,
+		.meta = *meta,
+	};
+	enum lwr_drop drop;
+
+	link->stats.frames_g2h++;
+	link->stats.bytes_g2h += p->len;
+	drop = lwr__pkt_parse(&pkt);
+	if (drop == LWR_DROP_NONE && !transport_valid(&pkt))
+		drop = LWR_DROP_CHECKSUM;
+	if (drop != LWR_DROP_NONE) {
+		count_drop(link, drop);
+		pbuf_free(p);
+		return;
+	}
+	if (!for_us(s, &pkt)) {
+		link->stats.drop_dest++;
+		pbuf_free(p);
+		return;
+	}
+	learn_mac(link, &pkt);
+	if (pkt.l4 && pkt.proto == LWR_PROTO_TCP && !pkt.fragment) {
+		tcp_packet(s, &pkt, p);
+		return;
+	}
+	s->hooks->on_packet(s->arg, &pkt);
+	pbuf_free(p);
+}
+
+/* ---- output rings --------------------------------------------------------------- */
+
+int lwr__stack_push(struct lwr_link *link, const struct lwr_frame *f)
+{
+	bool was_empty = lwr__ring_count(&link->h2g) == 0;
+
+	if (!link->up || lwr__ring_push(&link->h2g, f) < 0)
+		return -EAGAIN;
+	if (was_empty && lwr__list_empty(&link->pending))
+		lwr__list_append(&link->stack->drain, &link->pending);
+	return 0;
+}
+
+static void resume_blocked(struct lwr_link *link)
+{
+	struct lwr_list todo, *n;
+
+	lwr__list_move(&link->blocked, &todo);
+	while ((n = lwr__list_take(&todo)))
+		lwr__lwip_resume(LWR_CONTAINER(n, struct lwr_conn, on_blocked));
+}
+
+void lwr__stack_drain(struct lwr_link *link)
+{
+	if (lwr__ring_count(&link->h2g))
+		link->ops->drain(link);
+	if (lwr__ring_room(&link->h2g) >= link->h2g.size / 2 &&
+	    link->h2g.bytes <= LWR_RING_BYTES / 2)
+		resume_blocked(link);
+}
+
+void lwr__stack_flush(struct lwr_stack *s)
+{
+	struct lwr_list todo, *n;
+
+	lwr__list_move(&s->drain, &todo);
+	while ((n = lwr__list_take(&todo)))
+		lwr__stack_drain(LWR_CONTAINER(n, struct lwr_link, pending));
+}
+
+/* ---- timers ----------------------------------------------------------------------- */
+
+void lwr__stack_settle(struct lwr_conn *c)
+{
+	struct lwr_stack *s = c->link->stack;
+
+	if (lwr__list_empty(&c->on_due) && lwr__lwip_due(c)) {
+		lwr__list_append(&s->due, &c->on_due);
+		if (!lwr__timer_active(&s->slow))
+			lwr__timer_start(&s->slow, SLOW_MS);
+	}
+	if (c->pcb->flags & TF_ACK_DELAY && lwr__list_empty(&c->on_ack)) {
+		lwr__list_append(&s->ack, &c->on_ack);
+		if (!lwr__timer_active(&s->fast))
+			lwr__timer_start(&s->fast, ACK_DELAY_MS);
+	}
+}
+
+static void on_slow(struct lwr_timer *t)
+{
+	struct lwr_stack *s = LWR_CONTAINER(t, struct lwr_stack, slow);
+	struct lwr_list todo, *n;
+	struct lwr_conn *c;
+
+	lwr__list_move(&s->due, &todo);
+	while ((n = lwr__list_take(&todo))) {
+		c = LWR_CONTAINER(n, struct lwr_conn, on_due);
+		/* It settles on `due` again if something is still running. */
+		if (c->pcb && lwr__lwip_due(c))
+			lwr__lwip_slow(c);
+	}
+	if (!lwr__list_empty(&s->due))
+		lwr__timer_start(&s->slow, SLOW_MS);
+}
+
+static void on_fast(struct lwr_timer *t)
+{
+	struct lwr_stack *s = LWR_CONTAINER(t, struct lwr_stack, fast);
+	struct lwr_list todo, *n;
+
+	lwr__list_move(&s->ack, &todo);
+	while ((n = lwr__list_take(&todo)))
+		lwr__lwip_ack(LWR_CONTAINER(n, struct lwr_conn, on_ack));
+	if (!lwr__list_empty(&s->ack))
+		lwr__timer_start(&s->fast, ACK_DELAY_MS);
+}
+
+/* ---- conns and links ----------------------------------------------------------------- */
+
+void lwr__conn_add(struct lwr_stack *s, struct lwr_conn *c,
+		   const struct lwr_pkt *pkt)
+{
+	lwr__list_init(&c->on_due);
+	lwr__list_init(&c->on_ack);
+	lwr__list_init(&c->on_blocked);
+	c->link = pkt->link;
+	key_of(&c->demux.key, pkt);
+	lwr__demux_add(&s->demux, &c->demux);
+	lwr__list_append(&pkt->link->conns, &c->on_link);
+}
+
+void lwr__conn_remove(struct lwr_stack *s, struct lwr_conn *c)
+{
+	LWR_ASSERT(!c->pcb);
+	lwr__demux_remove(&s->demux, &c->demux);
+	lwr__list_remove(&c->on_link);
+	lwr__list_remove(&c->on_due);
+	lwr__list_remove(&c->on_ack);
+	lwr__list_remove(&c->on_blocked);
+}
+
+int lwr__stack_add_link(struct lwr_stack *s, struct lwr_link *link)
+{
+	int err = lwr__ring_init(&link->h2g, s->config->ring_size);
+
+	if (err)
+		return err;
+	link->stack = s;
+	link->id = s->next_link_id++;
+	link->up = true;
+	memset(link->guest_mac, 0xff, 6);
+	lwr__list_init(&link->pending);
+	lwr__list_init(&link->blocked);
+	lwr__list_init(&link->conns);
+	lwr__list_append(&s->links, &link->node);
+	lwr__lwip_netif(link);
+	return 0;
+}
+
+void lwr__stack_reset_link(struct lwr_link *link)
+{
+	struct lwr_stack *s = link->stack;
+
+	/* What ends now has nobody to be told to. */
+	link->up = false;
+	s->hooks->on_link_down(s->arg, link);
+	lwr__ring_pop(&link->h2g, lwr__ring_count(&link->h2g));
+	lwr__list_remove(&link->pending);
+	memset(link->guest_mac, 0xff, 6);
+	link->guest_known = false;
+	/* A new number: nothing of the old guest can match the new one's. */
+	link->id = s->next_link_id++;
+	link->up = true;
+}
+
+static void add_stats(struct lwr_stats *to, const struct lwr_stats *from)
+{
+#define ADD(name, help) to->name += from->name;
+	LWR_STATS(ADD)
+#undef ADD
+}
+
+void lwr__stack_remove_link(struct lwr_link *link)
+{
+	lwr__stack_reset_link(link);
+	link->up = false;
+	add_stats(&link->stack->stats, &link->stats);
+	lwr__list_remove(&link->node);
+	lwr__ring_fini(&link->h2g);
+}
+
+void lwr__stack_stats(const struct lwr_stack *s, struct lwr_stats *sum)
+{
+	const struct lwr_list *n;
+
+	*sum = s->stats;
+	for (n = s->links.next; n != &s->links; n = n->next)
+		add_stats(sum,
+			  &LWR_CONTAINER(n, struct lwr_link, node)->stats);
+}
+
+int lwr__stack_init(struct lwr_stack *s, struct lwr_loop *loop,
+		    const struct lwr_config *config, const struct lwr_log *log,
+		    const struct lwr_stack_hooks *hooks, void *arg)
+{
+	int err;
+
+	*s = (struct lwr_stack){ .loop = loop,
+				 .config = config,
+				 .log = log,
+				 .hooks = hooks,
+				 .arg = arg,
+				 .next_link_id = 1 };
+	lwr__list_init(&s->links);
+	lwr__list_init(&s->drain);
+	lwr__list_init(&s->due);
+	lwr__list_init(&s->ack);
+	lwr__random(s->isn_key, sizeof(s->isn_key));
+	err = lwr__demux_init(&s->demux);
+	if (err)
+		return err;
+	err = lwr__timewait_init(&s->timewait);
+	if (err)
+		goto err_undo_demux;
+	err = lwr__lwip_open(s);
+	if (err)
+		goto err_undo_timewait;
+	lwr__timer_init(loop, &s->slow, on_slow);
+	lwr__timer_init(loop, &s->fast, on_fast);
+	return 0;
+
+err_undo_timewait:
+	lwr__timewait_fini(&s->timewait);
+err_undo_demux:
+	lwr__demux_fini(&s->demux);
+	return err;
+}
+
+void lwr__stack_fini(struct lwr_stack *s)
+{
+	LWR_ASSERT(lwr__list_empty(&s->links));
+	lwr__timer_close(s->loop, &s->slow);
+	lwr__timer_close(s->loop, &s->fast);
+	lwr__lwip_close(s);
+	lwr__timewait_fini(&s->timewait);
+	lwr__demux_fini(&s->demux);
+}

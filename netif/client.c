@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * g2h: one recv() fills as much of a slab as there is; the frames in it become
+ * pbufs where they lie. What is left of the last frame stays where it is if
+ * the next room begins there, and is moved to the start of it otherwise (the
+ * slab it lies in is either still open, or kept by the frames before it).
+ *
+ * h2g: the ring is written in batches (netif/batch.h), which cut large
+ * segments and fill checksums. A batch written in part is finished before
+ * anything else, so the far side never waits inside a frame for a decision
+ * of ours. While the socket is full the client is blocked: poll for writable,
+ * and the ring fills; that is the back-pressure.
+ *
+ * A failed write may come in the middle of the stack's work, where ending the
+ * client would pull the link from under it. It only shuts the socket down;
+ * the client then ends where it always does, in on_poll(), by reading the end
+ * of the stream.
+ *
+ * Sockets stay level-triggered and each wake reads about one slab: then come
+ * the other links and the end of the tick, and the slab is used again while it
+ * is warm.
+ */
+#include "netif/client.h"
+
+#include "core/log.h"
+#include "core/pkt.h"
+#include "core/stack.h"
+#include "netif/batch.h"
+#include "netif/framing.h"
+#include "platform/loop.h"
+
+#include "lwip/pbuf.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+enum {
+	SOCKET_BUFFER = 4 * 1024 * 1024,
+	ROOM = 96 * 1024, /* more than a frame, to read in large pieces */
+	READ_BUDGET = 256 * 1024, /* bytes of one wake */
+	WRITE_BUDGET = 1024 * 1024, /* bytes of one drain */
+};
+
+struct lwr_client {
+	uv_poll_t poll;
+	int fd;
+	struct lwr_link *link; /* NULL: stopped, memory waits for uv_close() */
+	struct lwr_slab_pool *slabs;
+	void (*on_gone)(struct lwr_link *link, int err);
+	uint8_t *at; /* bytes read but not cut into frames yet, in a slab */
+	size_t have; /* how many */
+	bool blocked; /* h2g: the socket is full */
+	int err; /* h2g: the -errno that broke it, or 0 */
+	struct lwr_batch batch;
+};
+
+/* ---- coming and going ---------------------------------------------------- */
+
+static void on_poll(uv_poll_t *h, int status, int events);
+
+/* Poll interest follows from the client's state. */
+static void watch(struct lwr_client *c)
+{
+	int events = UV_READABLE | (c->blocked ? UV_WRITABLE : 0);
+
+	uv_poll_start(&c->poll, events, on_poll);
+}
+
+static void set_blocked(struct lwr_client *c, bool blocked)
+{
+	if (c->blocked == blocked)
+		return;
+	c->blocked = blocked;
+	watch(c);
+}
+
+/* Best effort: beyond the sysctl limits only with CAP_NET_ADMIN. */
+static void tune(int fd)
+{
+	int size = SOCKET_BUFFER, one = 1;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	/* An inherited descriptor may be TCP (QEMU -netdev socket). */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+int lwr__client_start(struct lwr_link *link, struct lwr_slab_pool *slabs,
+		      int fd, void (*on_gone)(struct lwr_link *link, int err),
+		      struct lwr_client **out)
+{
+	struct lwr_client *c = calloc(1, sizeof(*c));
+	int err;
+
+	if (!c)
+		return -ENOMEM;
+	err = uv_poll_init(link->stack->loop->uv, &c->poll, fd);
+	if (err) {
+		free(c);
+		return err;
+	}
+	tune(fd);
+	lwr__batch_init(&c->batch);
+	c->poll.data = c;
+	c->fd = fd;
+	c->link = link;
+	c->slabs = slabs;
+	c->on_gone = on_gone;
+	watch(c);
+	*out = c;
+	return 0;
+}
+
+static void on_closed(uv_handle_t *h)
+{
+	free(h->data);
+}
+
+void lwr__client_stop(struct lwr_client *c)
+{
+	c->link = NULL;
+	uv_poll_stop(&c->poll);
+	close(c->fd);
+	uv_close((uv_handle_t *)&c->poll, on_closed);
+}
+
+bool lwr__client_leaving(const struct lwr_client *c)
+{
+	struct pollfd pfd = { .fd = c->fd, .events = POLLRDHUP };
+
+	return c->err || poll(&pfd, 1, 0) > 0;
+}
+
+/* ---- guest to host ------------------------------------------------------- */
+
+/* Reads once. Returns bytes, 0 at the end of the stream, or -errno. */
+static ssize_t read_more(struct lwr_client *c, bool *all)
+{
+	size_t len;
+	uint8_t *room = lwr__slab_room(c->slabs, ROOM, &len);
+	ssize_t n;
+
+	/* What was begun may be in the slab just left: it cannot be kept. */
+	if (!room)
+		return -ENOMEM;
+	if (c->have && room != c->at)
+		memmove(room, c->at, c->have);
+	c->at = room;
+	len -= c->have;
+	n = recv(c->fd, room + c->have, len, MSG_DONTWAIT);
+	if (n < 0)
+		return -errno;
+	c->have += (size_t)n;
+	*all = (size_t)n < len;
+	return n;
+}
+
+/* One frame of len bytes at data. */
+static void input(struct lwr_client *c, uint8_t *data, uint32_t len)
+{
+	static const struct lwr_frame_meta no_meta;
+	struct pbuf *p = lwr__slab_pbuf(c->slabs, data, len);
+
+	if (p)
+		lwr__stack_input(c->link, p, &no_meta);
+	else
+		c->link->stats.drop_memory++;
+}
+
+/* Hands the whole frames to the stack. Returns 0 or -EPROTO. */
+static int cut_frames(struct lwr_client *c)
+{
+	size_t used = 0;
+	uint32_t len;
+	int r = 0;
+
+	/* The owner may close the link from inside. */
+	while (c->link) {
+		r = lwr__framing_cut(c->at + used, c->have - used, &len);
+		if (r <= 0)
+			break;
+		input(c, c->at + used + LWR_FRAMING_HLEN, len);
+		used += LWR_FRAMING_HLEN + len;
+	}
+	lwr__slab_use(c->slabs, used);
+	c->at += used;
+	c->have -= used;
+	if (r >= 0)
+		return 0;
+	c->link->stats.drop_framing++;
+	return r;
+}
+
+/*
+ * Reads what a wake may read. Returns 1 if the client goes on, 0 if it left,
+ * or the -errno of its end.
+ */
+static int read_client(struct lwr_client *c)
+{
+	size_t total = 0;
+	bool all = false;
+	ssize_t n;
+	int err;
+
+	while (!all && total < READ_BUDGET) {
+		n = read_more(c, &all);
+		if (n == -EAGAIN || n == -EINTR)
+			return 1;
+		if (n <= 0)
+			return (int)n;
+		total += (size_t)n;
+		lwr__loop_worked(c->link->stack->loop);
+		err = cut_frames(c);
+		if (err)
+			return err;
+		if (!c->link)
+			return 1;
+	}
+	return 1;
+}
+
+static void on_poll(uv_poll_t *h, int status, int events)
+{
+	struct lwr_client *c = h->data;
+	int r = 1;
+
+	/* An error, too, comes behind frames that are there to be read. */
+	if (status < 0 || (events & UV_READABLE))
+		r = read_client(c);
+	if (!c->link)
+		return;
+	if (status < 0 && r == 1)
+		r = -ECONNRESET; /* libuv stopped the watch */
+	if (r <= 0) {
+		c->on_gone(c->link, c->err ? c->err : r);
+		return;
+	}
+	if (c->blocked && (events & UV_WRITABLE)) {
+		set_blocked(c, false);
+		lwr__stack_drain(c->link);
+	}
+}
+
+/* ---- host to guest ------------------------------------------------------- */
+
+static ssize_t write_batch(struct lwr_client *c)
+{
+	struct lwr_batch *b = &c->batch;
+	struct msghdr msg = {
+		.msg_iov = b->iov + b->first,
+		.msg_iovlen = b->n - b->first,
+	};
+	ssize_t n;
+
+	do {
+		n = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+static void broken(struct lwr_client *c, int err)
+{
+	c->err = err;
+	lwr__batch_init(&c->batch);
+	set_blocked(c, false);
+	shutdown(c->fd, SHUT_RDWR);
+}
+
+static bool may_retry(int err)
+{
+	return err == -EAGAIN || err == -ENOBUFS || err == -ENOMEM;
+}
+
+void lwr__client_drain(struct lwr_client *c)
+{
+	struct lwr_ring *ring = &c->link->h2g;
+	size_t total = 0;
+	ssize_t n;
+
+	if (c->err) {
+		lwr__ring_pop(ring, lwr__ring_count(ring));
+		return;
+	}
+	while (!c->blocked && lwr__batch_fill(&c->batch, ring)) {
+		n = write_batch(c);
+		if (n < 0 && !may_retry((int)n)) {
+			broken(c, (int)n);
+			return;
+		}
+		if (n > 0) {
+			lwr__batch_sent(&c->batch, ring, (size_t)n);
+			total += (size_t)n;
+		}
+		if (!lwr__batch_empty(&c->batch) || total >= WRITE_BUDGET)
+			set_blocked(c, true);
+	}
+}

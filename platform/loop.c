@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A tick is one turn of libuv's loop: links and sockets are read in the poll
+ * phase, and what came of it is finished once, in on_tick, before the loop
+ * sleeps. libuv runs timers before it polls, so on_tick is called both after
+ * polling (check) and before sleeping (prepare); when nothing happened it
+ * costs a few loads.
+ *
+ * Host sockets of flows are in one edge-triggered epoll set, itself watched by
+ * libuv. An edge is told once, so a socket costs one epoll_ctl in its life:
+ * stopping to read for want of credit, and starting again, costs none. The
+ * owner keeps the readiness it was told of until EAGAIN.
+ *
+ * When on_tick says that work is left, or while busy polling, an idle handle
+ * keeps libuv from sleeping.
+ */
+#include "platform/loop.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+enum { EVENTS_PER_WAKE = 256 };
+
+static void on_idle(uv_idle_t *h)
+{
+	(void)h;
+}
+
+static void set_idling(struct lwr_loop *l, bool idling)
+{
+	if (idling == l->idling)
+		return;
+	l->idling = idling;
+	if (idling)
+		uv_idle_start(&l->idle, on_idle);
+	else
+		uv_idle_stop(&l->idle);
+}
+
+static bool busy(const struct lwr_loop *l)
+{
+	return l->busy_poll_ns &&
+	       uv_hrtime() - l->last_work_ns < l->busy_poll_ns;
+}
+
+static void end_tick(struct lwr_loop *l)
+{
+	bool more = l->on_tick(l->arg);
+
+	set_idling(l, more || busy(l));
+}
+
+static void on_prepare(uv_prepare_t *h)
+{
+	end_tick(h->data);
+}
+
+static void on_check(uv_check_t *h)
+{
+	end_tick(h->data);
+}
+
+static void on_epoll(uv_poll_t *h, int status, int events)
+{
+	struct lwr_loop *l = h->data;
+	struct epoll_event ev[EVENTS_PER_WAKE];
+	struct lwr_watch *w;
+	int i, n;
+
+	(void)status;
+	(void)events;
+	n = epoll_wait(l->epfd, ev, EVENTS_PER_WAKE, 0);
+	for (i = 0; i < n; i++) {
+		w = ev[i].data.ptr;
+		/* Stopped by an earlier event of this wake; not freed yet. */
+		if (w->fd >= 0)
+			w->on_event(w, ev[i].events);
+	}
+	if (n > 0)
+		lwr__loop_worked(l);
+}
+
+int lwr__loop_init(struct lwr_loop *l, uv_loop_t *uv,
+		   bool (*on_tick)(void *arg), void *arg)
+{
+	int err;
+
+	*l = (struct lwr_loop){ .uv = uv, .on_tick = on_tick, .arg = arg };
+	l->epfd = epoll_create1(EPOLL_CLOEXEC);
+	if (l->epfd < 0)
+		return -errno;
+	err = uv_poll_init(uv, &l->ep_poll, l->epfd);
+	if (err) {
+		close(l->epfd);
+		return err;
+	}
+	uv_prepare_init(uv, &l->prepare);
+	uv_check_init(uv, &l->check);
+	uv_idle_init(uv, &l->idle);
+	l->ep_poll.data = l;
+	l->prepare.data = l;
+	l->check.data = l;
+	l->idle.data = l;
+	uv_poll_start(&l->ep_poll, UV_READABLE, on_epoll);
+	uv_prepare_start(&l->prepare, on_prepare);
+	uv_check_start(&l->check, on_check);
+	return 0;
+}
+
+static void on_handle_closed(uv_handle_t *h)
+{
+	struct lwr_loop *l = h->data;
+
+	if (--l->closing > 0 || !l->on_closed)
+		return;
+	close(l->epfd);
+	l->on_closed(l->arg);
+}
+
+static void close_handle(struct lwr_loop *l, uv_handle_t *h)
+{
+	h->data = l;
+	l->closing++;
+	uv_close(h, on_handle_closed);
+}
+
+void lwr__loop_fini(struct lwr_loop *l, void (*on_closed)(void *arg))
+{
+	l->on_closed = on_closed;
+	close_handle(l, (uv_handle_t *)&l->ep_poll);
+	close_handle(l, (uv_handle_t *)&l->prepare);
+	close_handle(l, (uv_handle_t *)&l->check);
+	close_handle(l, (uv_handle_t *)&l->idle);
+}
+
+void lwr__loop_worked(struct lwr_loop *l)
+{
+	if (l->busy_poll_ns)
+		l->last_work_ns = uv_hrtime();
+}
+
+uint64_t lwr__loop_now(const struct lwr_loop *l)
+{
+	return uv_now(l->uv);
+}
+
+int lwr__watch_start(struct lwr_loop *l, struct lwr_watch *w)
+{
+	struct epoll_event ev = {
+		.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+		.data.ptr = w,
+	};
+
+	return epoll_ctl(l->epfd, EPOLL_CTL_ADD, w->fd, &ev) < 0 ? -errno : 0;
+}
+
+void lwr__watch_stop(struct lwr_loop *l, struct lwr_watch *w)
+{
+	/*
+	 * Closing the descriptor takes it out of the set: every socket has one
+	 * descriptor only, ours, closed next.
+	 */
+	(void)l;
+	w->fd = -1;
+}
+
+static void on_uv_timer(uv_timer_t *h)
+{
+	struct lwr_timer *t = h->data;
+
+	t->on_timer(t);
+}
+
+void lwr__timer_init(struct lwr_loop *l, struct lwr_timer *t,
+		     void (*on_timer)(struct lwr_timer *t))
+{
+	uv_timer_init(l->uv, &t->uv);
+	t->uv.data = t;
+	t->on_timer = on_timer;
+}
+
+void lwr__timer_start(struct lwr_timer *t, uint64_t ms)
+{
+	uv_timer_start(&t->uv, on_uv_timer, ms, 0);
+}
+
+void lwr__timer_stop(struct lwr_timer *t)
+{
+	uv_timer_stop(&t->uv);
+}
+
+bool lwr__timer_active(const struct lwr_timer *t)
+{
+	return uv_is_active((const uv_handle_t *)&t->uv);
+}
+
+void lwr__timer_close(struct lwr_loop *l, struct lwr_timer *t)
+{
+	close_handle(l, (uv_handle_t *)&t->uv);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The event loop: one libuv loop, one edge-triggered epoll set nested in it for
+ * the host sockets of flows, timers, and the end of a tick. Loop thread only.
+ */
+#ifndef LWR_PLATFORM_LOOP_H
+#define LWR_PLATFORM_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct lwr_loop;
+struct lwr_watch;
+struct lwr_timer;
+
+/*
+ * A host socket under edge-triggered watch. `events` are EPOLL* bits; an edge
+ * is told once, so the owner remembers readiness until EAGAIN. The memory must
+ * live until the end of the tick in which lwr__watch_stop() was called.
+ */
+struct lwr_watch {
+	int fd; /* -1: not watched */
+	void (*on_event)(struct lwr_watch *w, uint32_t events);
+};
+
+/* A one-shot timer in milliseconds. */
+struct lwr_timer {
+	uv_timer_t uv;
+	void (*on_timer)(struct lwr_timer *t);
+};
+
+struct lwr_loop {
+	uv_loop_t *uv;
+	int epfd;
+	uv_poll_t ep_poll;
+	uv_prepare_t prepare;
+	uv_check_t check;
+	uv_idle_t idle;
+	/*
+	 * End of a tick, before the loop may sleep: flush, pump, drain, reap.
+	 * Returns true if work is left, and the loop then does not sleep.
+	 */
+	bool (*on_tick)(void *arg);
+	void *arg;
+	uint64_t busy_poll_ns; /* spin this long after the last work; 0: off */
+	uint64_t last_work_ns;
+	bool idling;
+	unsigned closing; /* uv handles whose close is pending */
+	void (*on_closed)(void *arg);
+};
+
+/* Returns 0 or -errno. `uv` is borrowed until lwr__loop_fini() completed. */
+int lwr__loop_init(struct lwr_loop *l, uv_loop_t *uv,
+		   bool (*on_tick)(void *arg), void *arg);
+
+/* Closes the loop's own handles; `on_closed` comes when all are closed. */
+void lwr__loop_fini(struct lwr_loop *l, void (*on_closed)(void *arg));
+
+/* Note that a frame or event was handled: feeds --busy-poll. */
+void lwr__loop_worked(struct lwr_loop *l);
+
+/* Monotonic milliseconds, as of the start of this tick. */
+uint64_t lwr__loop_now(const struct lwr_loop *l);
+
+/* Watches w->fd for EPOLLIN, OUT, RDHUP, edges only. Returns 0 or -errno. */
+int lwr__watch_start(struct lwr_loop *l, struct lwr_watch *w);
+
+/* Ends the watch; call before the descriptor is closed. */
+void lwr__watch_stop(struct lwr_loop *l, struct lwr_watch *w);
+
+void lwr__timer_init(struct lwr_loop *l, struct lwr_timer *t,
+		     void (*on_timer)(struct lwr_timer *t));
+void lwr__timer_start(struct lwr_timer *t, uint64_t ms);
+void lwr__timer_stop(struct lwr_timer *t);
+bool lwr__timer_active(const struct lwr_timer *t);
+/* The memory is the caller's again when the loop's on_closed has come. */
+void lwr__timer_close(struct lwr_loop *l, struct lwr_timer *t);
+
+#endif

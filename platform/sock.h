@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Host sockets. Every call is non-blocking, every descriptor close-on-exec;
+ * errors are negative errno values.
+ */
+#ifndef LWR_PLATFORM_SOCK_H
+#define LWR_PLATFORM_SOCK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/*
+ * Starts a TCP connection with TCP_NODELAY.
+ * Returns the descriptor, or -errno; *done says whether it is connected yet.
+ */
+int lwr__sock_connect(const struct sockaddr *sa, socklen_t len, bool *done);
+
+/* Returns 0 when connected, -EINPROGRESS, or the negative errno it failed of. */
+int lwr__sock_connected(int fd);
+
+/* Returns bytes taken, or -errno (-EAGAIN: the socket buffer is full). */
+ssize_t lwr__sock_writev(int fd, const struct iovec *iov, int n);
+
+/* Returns bytes read, 0 at the end of the stream, or -errno. */
+ssize_t lwr__sock_readv(int fd, const struct iovec *iov, int n);
+
+/* Half-closes the sending side. Returns 0 or -errno. */
+int lwr__sock_shutdown(int fd);
+
+/* Closes so that the peer sees RST, whatever is buffered. */
+void lwr__sock_reset(int fd);
+
+void lwr__sock_close(int fd);
+
+/* An unconnected UDP socket of `family`. Returns the descriptor or -errno. */
+int lwr__sock_udp(int family);
+
+/*
+ * Sends one payload, cut by the kernel into datagrams of `seg` bytes where
+ * seg is not 0 (UDP_SEGMENT). Returns bytes sent or -errno.
+ */
+ssize_t lwr__sock_sendto(int fd, const struct iovec *iov, int n, uint16_t seg,
+			 const struct sockaddr *sa, socklen_t len);
+
+/*
+ * Receives one datagram, or several of one size *seg each (UDP_GRO).
+ * Returns bytes or -errno; fills the sender's address.
+ */
+ssize_t lwr__sock_recvfrom(int fd, void *buf, size_t len, uint16_t *seg,
+			   struct sockaddr_storage *from);
+
+/* Fills `buf` with secure random bytes. */
+void lwr__random(void *buf, size_t len);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Tap devices, here or in another network namespace. */
+#ifndef LWR_PLATFORM_TAP_H
+#define LWR_PLATFORM_TAP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct lwr_tap {
+	int fd;
+	bool vnet; /* 10-byte virtio-net header, checksum and TSO offload */
+	bool uso; /* UDP segmentation offload too (Linux 6.2) */
+};
+
+/*
+ * Creates or attaches to tap `ifname` in the calling process's namespace,
+ * non-blocking. Returns 0 or -errno.
+ */
+int lwr__tap_open(const char *ifname, struct lwr_tap *tap);
+
+/* The same in the namespace of a PID or a path ("4711", "/run/netns/x"). */
+int lwr__tap_open_in(const char *netns, const char *ifname,
+		     struct lwr_tap *tap);
+
+/* Finds out how an inherited descriptor was opened; turns offload on. */
+int lwr__tap_adopt(int fd, struct lwr_tap *tap);
+
+#endif

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * From the guest's SYN to the host's answer. The SYN is kept as it came, the
+ * host socket connects, and only then lwIP sees the SYN and answers. Until
+ * then the guest has seen nothing, so whatever the host says can be passed on
+ * as it is (RFC 9293 3.10.7.3, RFC 1122 4.2.3.9):
+ *
+ *	refused, reset                     RST
+ *	no route to net or host, timeout   ICMP unreachable
+ *	forbidden, here or by policy       ICMP administratively prohibited
+ *	a limit of the relay or the host   RST, counted, logged once
+ */
+#include "relay/flow.h"
+#include "relay/policy.h"
+
+#include "platform/sock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+/* A held SYN: the IP packet without payload. */
+struct lwr_syn {
+	uint16_t len;
+	uint16_t tcp; /* offset of the TCP header */
+	uint8_t data[];
+};
+
+/* What is needed to answer a SYN, before or after a flow exists. */
+struct answer {
+	struct lwr_link *link;
+	const struct lwr_key *key;
+	const struct lwr_syn *syn;
+};
+
+static struct lwr_syn *copy_syn(const struct lwr_pkt *pkt)
+{
+	struct lwr_cursor c = lwr__cursor(pkt->data + pkt->l4, pkt->l4_len);
+	struct lwr_syn *syn;
+	uint16_t hlen;
+
+	lwr__cursor_bytes(&c, NULL, 12);
+	hlen = (uint16_t)((lwr__cursor_u8(&c) >> 4) * 4);
+	if (c.bad || hlen > pkt->l4_len)
+		return NULL;
+	syn = malloc(sizeof(*syn) + 128);
+	if (!syn)
+		return NULL;
+	syn->tcp = (uint16_t)(pkt->l4 - pkt->l3);
+	syn->len = (uint16_t)(syn->tcp + hlen);
+	if (syn->len > 128) { /* IPv6 with extension headers, IPv4 options */
+		free(syn);
+		return NULL;
+	}
+	memcpy(syn->data, pkt->data + pkt->l3, syn->len);
+	return syn;
+}
+
+static uint32_t syn_seq(const struct lwr_syn *syn)
+{
+	struct lwr_cursor c = lwr__cursor(syn->data + syn->tcp,
+					  (size_t)(syn->len - syn->tcp));
+
+	lwr__cursor_bytes(&c, NULL, 4);
+	return lwr__cursor_u32(&c);
+}
+
+static void refuse(const struct answer *a)
+{
+	lwr__conn_refuse(a->link, &a->key->guest, a->key->gport, &a->key->host,
+			 a->key->hport, syn_seq(a->syn));
+}
+
+static void unreach(const struct lwr_stack *s, const struct answer *a,
+		    enum lwr_unreach why)
+{
+	bool four = lwr__addr_is4(&a->key->host);
+
+	/* From the gateway: it is the router that says so. */
+	lwr__send_unreach(a->link, why,
+			  four ? &s->config->gateway : &s->config->gateway6,
+			  a->syn->data, a->syn->len);
+}
+
+static void log_limit(struct lwr_tcp *t, const char *what)
+{
+	if (!t->limit_logged)
+		lwr__log(t->stack->log, LWR_LOG_WARN,
+			 "connections refused at a limit: %s", what);
+	t->limit_logged = true;
+}
+
+/* Tells the guest why its connect failed with the negative errno `err`. */
+static void answer_error(struct lwr_tcp *t, const struct answer *a, int err)
+{
+	struct lwr_stats *st = &a->link->stats;
+
+	switch (-err) {
+	case ECONNREFUSED:
+	case ECONNRESET:
+		st->tcp_refused++;
+		refuse(a);
+		break;
+	case ENETUNREACH:
+	case EAFNOSUPPORT:
+	case ENETDOWN:
+		st->tcp_unreachable++;
+		unreach(t->stack, a, LWR_UNREACH_NET);
+		break;
+	case EHOSTUNREACH:
+	case EHOSTDOWN:
+	case EADDRNOTAVAIL:
+		st->tcp_unreachable++;
+		unreach(t->stack, a, LWR_UNREACH_HOST);
+		break;
+	case ETIMEDOUT:
+		st->tcp_timeout++;
+		unreach(t->stack, a, LWR_UNREACH_HOST);
+		break;
+	case EACCES:
+	case EPERM:
+	case EINVAL:
+		st->tcp_unreachable++;
+		unreach(t->stack, a, LWR_UNREACH_PROHIBITED);
+		break;
+	default: /* EMFILE, ENFILE, ENOMEM, ENOBUFS, and what is not foreseen */
+		st->tcp_limited++;
+		log_limit(t, strerror(-err));
+		refuse(a);
+	}
+}
+
+static void fail(struct lwr_flow *f, int err)
+{
+	struct answer a = { f->conn.link, &f->conn.demux.key, f->syn };
+
+	answer_error(f->tcp, &a, err);
+	lwr__flow_kill(f, true);
+}
+
+/* The host is connected: lwIP answers the guest now. */
+static void replay(struct lwr_flow *f)
+{
+	struct lwr_syn *syn = f->syn;
+	int err;
+
+	f->state = LWR_FLOW_OPENING;
+	f->writable = true;
+	err = lwr__conn_accept(&f->conn, syn->data + syn->tcp,
+			       (size_t)(syn->len - syn->tcp));
+	if (err < 0) {
+		fail(f, err);
+		return;
+	}
+	free(f->syn);
+	f->syn = NULL;
+}
+
+void lwr__flow_connecting(struct lwr_flow *f)
+{
+	int err = 0;
+
+	/* Writable without an error is a connection; else ask. */
+	if (!f->writable || f->hangup || f->error)
+		err = lwr__sock_connected(f->watch.fd);
+	f->error = false;
+	if (err == 0)
+		replay(f);
+	else if (err != -EINPROGRESS)
+		fail(f, err);
+}
+
+void lwr__connect_timeouts(struct lwr_tcp *t)
+{
+	uint64_t now = lwr__loop_now(t->stack->loop);
+	struct lwr_flow *f;
+
+	while (!lwr__list_empty(&t->pending)) {
+		f = LWR_CONTAINER(t->pending.next, struct lwr_flow, node);
+		if (f->at_ms > now) {
+			lwr__timer_start(&t->pending_timer, f->at_ms - now);
+			return;
+		}
+		if (f->state == LWR_FLOW_CONNECTING)
+			fail(f, -ETIMEDOUT);
+		else /* the guest did not finish its handshake */
+			lwr__flow_kill(f, true);
+	}
+}
+
+static void on_event(struct lwr_watch *w, uint32_t events)
+{
+	struct lwr_flow *f = LWR_CONTAINER(w, struct lwr_flow, watch);
+
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		f->readable = true;
+	if (events & EPOLLOUT)
+		f->writable = true;
+	if (events & (EPOLLRDHUP | EPOLLHUP))
+		f->hangup = true;
+	if (events & EPOLLERR)
+		f->error = true;
+	lwr__flow_ready(f);
+}
+
+static struct lwr_flow *new_flow(struct lwr_tcp *t, const struct lwr_pkt *pkt,
+				 struct lwr_syn *syn, int fd)
+{
+	struct lwr_flow *f = calloc(1, sizeof(*f));
+	const struct lwr_config *config = t->stack->config;
+
+	if (!f)
+		return NULL;
+	f->watch.fd = fd;
+	f->watch.on_event = on_event;
+	if (lwr__watch_start(t->stack->loop, &f->watch) < 0) {
+		free(f);
+		return NULL;
+	}
+	f->tcp = t;
+	f->syn = syn;
+	f->id = t->next_id++;
+	f->at_ms = lwr__loop_now(t->stack->loop) + config->connect_timeout_ms;
+	lwr__list_init(&f->on_ready);
+	lwr__list_append(&t->pending, &f->node);
+	if (!lwr__timer_active(&t->pending_timer))
+		lwr__timer_start(&t->pending_timer,
+				 config->connect_timeout_ms);
+	lwr__conn_add(t->stack, &f->conn, pkt);
+	t->flows++;
+	t->connects++;
+	pkt->link->stats.tcp_pending++;
+	return f;
+}
+
+static void start(struct lwr_tcp *t, const struct lwr_pkt *pkt,
+		  const struct answer *a, struct lwr_syn *syn,
+		  const struct lwr_dest *dest)
+{
+	struct sockaddr_storage ss;
+	struct lwr_flow *f;
+	bool done = false;
+	socklen_t len;
+	int fd;
+
+	len = lwr__addr_to_sockaddr(&dest->addr, dest->port, &ss);
+	fd = lwr__sock_connect((struct sockaddr *)&ss, len, &done);
+	if (fd < 0) {
+		answer_error(t, a, fd);
+		free(syn);
+		return;
+	}
+	f = new_flow(t, pkt, syn, fd);
+	if (!f) {
+		answer_error(t, a, -ENOMEM);
+		lwr__sock_close(fd);
+		free(syn);
+		return;
+	}
+	if (done)
+		replay(f);
+}
+
+/* Limits of the relay's own; NULL: there is room. */
+static const char *limit_reached(const struct lwr_tcp *t)
+{
+	const struct lwr_config *config = t->stack->config;
+
+	if (t->flows >= config->max_flows)
+		return "max-flows";
+	if (t->connects >= config->max_pending)
+		return "max-pending";
+	if (t->queued + t->chunks.bytes >= config->max_buffer)
+		return "max-buffer";
+	return NULL;
+}
+
+static void decide(struct lwr_tcp *t, const struct lwr_pkt *pkt,
+		   const struct answer *a, struct lwr_syn *syn)
+{
+	struct lwr_dest guest = { pkt->dst, pkt->dport }, host;
+	enum lwr_verdict v = lwr__policy_dest(t->stack->config, t->dns, &guest,
+					      &host);
+	const char *limit = limit_reached(t);
+
+	if (v == LWR_ALLOW && !limit) {
+		start(t, pkt, a, syn, &host);
+		return;
+	}
+	if (v == LWR_DENY) {
+		a->link->stats.tcp_denied++;
+		unreach(t->stack, a, LWR_UNREACH_PROHIBITED);
+	} else if (v == LWR_REFUSE) {
+		a->link->stats.tcp_refused++;
+		refuse(a);
+	} else {
+		a->link->stats.tcp_limited++;
+		log_limit(t, limit);
+		refuse(a);
+	}
+	free(syn);
+}
+
+void lwr__tcp_on_syn(struct lwr_tcp *t, const struct lwr_pkt *pkt)
+{
+	struct lwr_key key = { .guest = pkt->src, .host = pkt->dst,
+			       .link = pkt->link->id, .gport = pkt->sport,
+			       .hport = pkt->dport };
+	struct answer a = { .link = pkt->link, .key = &key };
+	struct lwr_syn *syn;
+
+	if (!lwr__policy_source(t->stack->config, &pkt->src)) {
+		pkt->link->stats.drop_source++;
+		return;
+	}
+	syn = copy_syn(pkt);
+	if (!syn) {
+		pkt->link->stats.drop_memory++;
+		return;
+	}
+	a.syn = syn;
+	decide(t, pkt, &a, syn);
+}

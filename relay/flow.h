@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A TCP flow, between relay/tcp.c, relay/connect.c and relay/pump.c. */
+#ifndef LWR_RELAY_FLOW_H
+#define LWR_RELAY_FLOW_H
+
+#include "relay/half.h"
+#include "relay/tcp.h"
+
+enum lwr_flow_state {
+	LWR_FLOW_CONNECTING, /* the guest's SYN is held */
+	LWR_FLOW_OPENING, /* the host is connected, SYN-ACK is out */
+	LWR_FLOW_OPEN,
+	LWR_FLOW_DEAD, /* on tcp->dead */
+};
+
+struct lwr_syn;
+
+struct lwr_flow {
+	struct lwr_conn conn;
+	struct lwr_watch watch; /* the host socket */
+	struct lwr_list node; /* tcp->pending, ->alive or ->dead */
+	struct lwr_list on_ready; /* tcp->ready */
+	struct lwr_tcp *tcp;
+	struct lwr_syn *syn; /* the held SYN; NULL after it was replayed */
+	struct pbuf *g2h_head; /* payload that the host did not take yet */
+	struct pbuf *g2h_tail;
+	struct lwr_chunk *h2g_head; /* not yet acknowledged by the guest */
+	struct lwr_chunk *h2g_tail;
+	uint64_t id; /* for logs */
+	uint64_t at_ms; /* when `node` is looked at next */
+	uint32_t g2h_len; /* bytes in the g2h queue */
+	uint32_t g2h_room; /* bytes free in the tail, if it is a collector */
+	uint32_t h2g_sent; /* stream offset, modulo 2^32 */
+	uint32_t h2g_acked;
+	uint8_t state; /* enum lwr_flow_state */
+	uint8_t g2h; /* enum lwr_half */
+	uint8_t h2g;
+	bool readable; /* of the host socket: until EAGAIN */
+	bool writable;
+	bool hangup; /* read until the end or the error */
+	bool error; /* the socket has one pending */
+	bool bulk; /* the last read was filled: read into many chunks */
+	bool finished; /* lwIP closed its side in order */
+};
+
+static inline struct lwr_flow *lwr__flow_of(struct lwr_conn *c)
+{
+	return LWR_CONTAINER(c, struct lwr_flow, conn);
+}
+
+/* relay/tcp.c */
+void lwr__flow_ready(struct lwr_flow *f);
+/* Ends the flow: the guest sees RST if it is still connected. */
+void lwr__flow_kill(struct lwr_flow *f, bool reset_host);
+
+/* relay/connect.c */
+/* The host socket told something while the SYN is held. */
+void lwr__flow_connecting(struct lwr_flow *f);
+void lwr__connect_timeouts(struct lwr_tcp *t);
+
+/* relay/pump.c */
+/* Payload from the guest; taken. */
+void lwr__flow_append(struct lwr_flow *f, struct pbuf *p);
+void lwr__flow_guest_eof(struct lwr_flow *f);
+/* Returns 0 or the host socket's -errno. */
+int lwr__flow_pump_g2h(struct lwr_flow *f);
+/* Returns 1 if its share of the tick ran out, 0, or -errno. */
+int lwr__flow_pump_h2g(struct lwr_flow *f);
+/* Gives back what the guest acknowledged; `all`: everything. */
+void lwr__flow_release(struct lwr_flow *f, bool all);
+
+#endif

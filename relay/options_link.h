@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Arguments of the command line that need taking apart. */
+#ifndef LWR_RELAY_OPTIONS_LINK_H
+#define LWR_RELAY_OPTIONS_LINK_H
+
+#include "relay/options.h"
+
+#include <stdint.h>
+
+/* Decimal digits, nothing else; *end is what follows. Returns 0 or -errno. */
+int lwr__digits_parse(const char *text, uint64_t *out, const char **end);
+
+/*
+ * An open descriptor's number; `what` begins the complaint. Returns 0, or
+ * -EINVAL with the complaint in err.
+ */
+int lwr__fd_parse(const char *what, const char *text, int *fd,
+		  char err[LWR_ERROR_TEXT]);
+
+/*
+ * The argument of --link, borrowed by the spec. Returns 0, or -EINVAL with
+ * the complaint in err.
+ */
+int lwr__link_parse(struct lwr_link_spec *s, const char *text,
+		    char err[LWR_ERROR_TEXT]);
+
+#endif

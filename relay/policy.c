@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The guest chooses every byte of a destination, and the host's sockets give
+ * some of them a meaning that a network never would: 0.0.0.0 and :: connect
+ * to the host itself, fe80:: needs an interface, 169.254.169.254 hands out
+ * credentials. So the order is: the relay's own addresses first, each with its
+ * one meaning; then everything that is not a plain unicast address of a remote
+ * host is denied; only what is left goes to the host's routing table.
+ *
+ * An IPv4-mapped address is IPv4 here (core/addr.h), whichever family it came
+ * in, and is judged as such. Its older relatives, IPv4-compatible ::a.b.c.d
+ * (RFC 4291 2.5.5.1) and IPv4-translated ::ffff:0:a.b.c.d (RFC 2765 2.1), mean
+ * nothing to a host and are denied, and ::1 and :: with them.
+ */
+#include "relay/policy.h"
+
+#include "relay/dns.h"
+
+#include <string.h>
+
+enum { DNS_PORT = 53, PREFIX_BITS = 128 };
+
+static const uint8_t loopback4[4] = { 127, 0, 0, 1 };
+static const uint8_t loopback6[16] = { [15] = 1 };
+
+static bool is_gateway(const struct lwr_config *c, const struct lwr_addr *a)
+{
+	if (lwr__addr_is4(a))
+		return lwr__addr_equal(a, &c->gateway);
+	return lwr__addr_equal(a, &c->gateway6) ||
+	       lwr__addr_equal(a, &c->gateway6_ll);
+}
+
+static bool is_dns(const struct lwr_config *c, const struct lwr_addr *a)
+{
+	return lwr__addr_equal(a, lwr__addr_is4(a) ? &c->dns : &c->dns6);
+}
+
+/* The first or last address of the IPv4 subnet (RFC 1812 4.2.3.1). */
+static bool is_subnet_broadcast(const struct lwr_config *c,
+				const struct lwr_addr *a)
+{
+	uint32_t mask, host;
+
+	if (!lwr__addr_in(a, &c->subnet) || c->subnet.len > PREFIX_BITS - 2)
+		return false;
+	mask = (1u << (PREFIX_BITS - c->subnet.len)) - 1;
+	host = lwr__addr_v4(a) & mask;
+	return host == 0 || host == mask;
+}
+
+/* A remote host may have this address, as far as the address tells. */
+static bool is_remote4(const struct lwr_addr *a)
+{
+	return a->b[12] != 0; /* "this network", RFC 1122 3.2.1.3 */
+}
+
+static bool is_remote6(const struct lwr_addr *a)
+{
+	static const uint8_t zero[12];
+	static const uint8_t translated[12] = { [8] = 0xff, [9] = 0xff };
+
+	return memcmp(a->b, zero, sizeof(zero)) != 0 &&
+	       memcmp(a->b, translated, sizeof(translated)) != 0;
+}
+
+static bool is_remote(const struct lwr_config *c, const struct lwr_addr *a)
+{
+	if (lwr__addr_is_multicast(a) || lwr__addr_is_loopback(a) ||
+	    lwr__addr_is_linklocal(a))
+		return false;
+	if (lwr__addr_is4(a))
+		return is_remote4(a) && !lwr__addr_in(a, &c->subnet);
+	return is_remote6(a) && !lwr__addr_in(a, &c->subnet6);
+}
+
+static enum lwr_verdict dest_resolver(const struct lwr_dns *dns,
+				      struct lwr_dest *host)
+{
+	return lwr__dns_resolver(dns, &host->addr, &host->port) ? LWR_ALLOW :
+								  LWR_REFUSE;
+}
+
+static enum lwr_verdict dest_gateway(const struct lwr_config *c,
+				     const struct lwr_dest *guest,
+				     struct lwr_dest *host)
+{
+	if (!c->host_loopback)
+		return LWR_REFUSE;
+	host->addr = lwr__addr_is4(&guest->addr) ? lwr__addr_from4(loopback4) :
+						   lwr__addr_from16(loopback6);
+	host->port = guest->port;
+	return LWR_ALLOW;
+}
+
+enum lwr_verdict lwr__policy_dest(const struct lwr_config *config,
+				  const struct lwr_dns *dns,
+				  const struct lwr_dest *guest,
+				  struct lwr_dest *host)
+{
+	const struct lwr_addr *a = &guest->addr;
+
+	if (!config->ipv6 && !lwr__addr_is4(a))
+		return LWR_DENY;
+	if (is_dns(config, a) && guest->port == DNS_PORT)
+		return dest_resolver(dns, host);
+	if (is_gateway(config, a) && guest->port != 0)
+		return dest_gateway(config, guest, host);
+	if (lwr__policy_is_local(config, a))
+		return LWR_REFUSE;
+	if (!is_remote(config, a))
+		return LWR_DENY;
+	if (guest->port == 0)
+		return LWR_REFUSE;
+	*host = *guest;
+	return LWR_ALLOW;
+}
+
+static bool source4(const struct lwr_config *c, const struct lwr_addr *src)
+{
+	return lwr__addr_in(src, &c->subnet) && !is_subnet_broadcast(c, src);
+}
+
+static bool source6(const struct lwr_config *c, const struct lwr_addr *src)
+{
+	return c->ipv6 &&
+	       (lwr__addr_in(src, &c->subnet6) || lwr__addr_is_linklocal(src));
+}
+
+bool lwr__policy_source(const struct lwr_config *config,
+			const struct lwr_addr *src)
+{
+	if (lwr__addr_is_any(src))
+		return config->ipv6 || lwr__addr_is4(src);
+	if (lwr__policy_is_local(config, src))
+		return false;
+	return lwr__addr_is4(src) ? source4(config, src) : source6(config, src);
+}
+
+bool lwr__policy_is_local(const struct lwr_config *config,
+			  const struct lwr_addr *a)
+{
+	if (!config->ipv6 && !lwr__addr_is4(a))
+		return false;
+	return is_gateway(config, a) || is_dns(config, a);
+}

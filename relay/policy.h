@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Where a guest's packet may go, and which host address that means. */
+#ifndef LWR_RELAY_POLICY_H
+#define LWR_RELAY_POLICY_H
+
+#include "core/addr.h"
+#include "core/config.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct lwr_dns;
+
+enum lwr_verdict {
+	LWR_ALLOW, /* relay to *host */
+	LWR_DENY, /* administratively prohibited */
+	LWR_REFUSE, /* nothing listens there: a port of the gateway itself */
+};
+
+/* A destination as the guest wrote it, and as the host is asked for it. */
+struct lwr_dest {
+	struct lwr_addr addr;
+	uint16_t port;
+};
+
+/*
+ * Decides on a TCP or UDP destination. The gateway's address means the host's
+ * loopback, if opened; port 53 of the DNS address means the host's resolver.
+ * Multicast, broadcast, unspecified, loopback and link-local destinations and
+ * the metadata address 169.254.169.254 are denied.
+ */
+enum lwr_verdict lwr__policy_dest(const struct lwr_config *config,
+				  const struct lwr_dns *dns,
+				  const struct lwr_dest *guest,
+				  struct lwr_dest *host);
+
+/* A source that a guest may use: its own subnet, or not yet configured. */
+bool lwr__policy_source(const struct lwr_config *config,
+			const struct lwr_addr *src);
+
+/* An address that the relay itself answers ARP, NDP and echo for. */
+bool lwr__policy_is_local(const struct lwr_config *config,
+			  const struct lwr_addr *a);
+
+#endif

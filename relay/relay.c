@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The relay as a whole. One tick: links and sockets were read, flows noted
+ * what happened; then, in this order, flows move bytes, datagrams are read,
+ * rings are drained to the links, and what died is freed.
+ */
+#include "relay/relay.h"
+#include "relay/policy.h"
+#include "relay/services.h"
+
+#include <string.h>
+
+static bool on_tick(void *arg)
+{
+	struct lwr_relay *r = arg;
+	bool more;
+
+	lwr__tcp_tick(&r->tcp);
+	more = lwr__udp_tick(&r->udp);
+	lwr__stack_flush(&r->stack);
+	return lwr__tcp_reap(&r->tcp) || more;
+}
+
+static void on_syn(void *arg, const struct lwr_pkt *pkt)
+{
+	struct lwr_relay *r = arg;
+
+	if (pkt->dport == 53)
+		lwr__dns_refresh(&r->dns, lwr__loop_now(&r->loop));
+	lwr__tcp_on_syn(&r->tcp, pkt);
+}
+
+static void on_early(void *arg, struct lwr_conn *c, bool rst)
+{
+	lwr__tcp_on_early(&((struct lwr_relay *)arg)->tcp, c, rst);
+}
+
+static void on_open(void *arg, struct lwr_conn *c)
+{
+	lwr__tcp_on_open(&((struct lwr_relay *)arg)->tcp, c);
+}
+
+static void on_data(void *arg, struct lwr_conn *c, struct pbuf *p)
+{
+	lwr__tcp_on_data(&((struct lwr_relay *)arg)->tcp, c, p);
+}
+
+static void on_acked(void *arg, struct lwr_conn *c, uint32_t n)
+{
+	lwr__tcp_on_acked(&((struct lwr_relay *)arg)->tcp, c, n);
+}
+
+static void on_writable(void *arg, struct lwr_conn *c)
+{
+	lwr__tcp_on_writable(&((struct lwr_relay *)arg)->tcp, c);
+}
+
+static void on_end(void *arg, struct lwr_conn *c, enum lwr_conn_end end)
+{
+	lwr__tcp_on_end(&((struct lwr_relay *)arg)->tcp, c, end);
+}
+
+static void on_udp(struct lwr_relay *r, const struct lwr_pkt *pkt)
+{
+	if (lwr__dhcp_input(&r->stack, &r->dns, pkt))
+		return;
+	if (pkt->dport == 53)
+		lwr__dns_refresh(&r->dns, lwr__loop_now(&r->loop));
+	lwr__udp_input(&r->udp, pkt);
+}
+
+static void on_packet(void *arg, const struct lwr_pkt *pkt)
+{
+	struct lwr_relay *r = arg;
+
+	if (pkt->fragment) {
+		pkt->link->stats.drop_fragment++;
+		return;
+	}
+	if (pkt->ethertype == LWR_ETHERTYPE_ARP) {
+		(void)lwr__arp_input(&r->stack, pkt);
+		return;
+	}
+	switch (pkt->proto) {
+	case LWR_PROTO_UDP:
+		on_udp(r, pkt);
+		break;
+	case LWR_PROTO_ICMP6:
+		if (lwr__ndp_input(&r->stack, pkt) ||
+		    lwr__ra_input(&r->stack, &r->dns, pkt))
+			break;
+		(void)lwr__icmp_input(&r->stack, pkt);
+		break;
+	case LWR_PROTO_ICMP:
+		(void)lwr__icmp_input(&r->stack, pkt);
+		break;
+	default:
+		pkt->link->stats.drop_proto++;
+	}
+}
+
+static void on_link_down(void *arg, struct lwr_link *link)
+{
+	struct lwr_relay *r = arg;
+
+	lwr__tcp_link_down(&r->tcp, link);
+	lwr__udp_link_down(&r->udp, link);
+}
+
+static const struct lwr_stack_hooks hooks = {
+	.on_syn = on_syn,
+	.on_early = on_early,
+	.on_open = on_open,
+	.on_data = on_data,
+	.on_acked = on_acked,
+	.on_writable = on_writable,
+	.on_end = on_end,
+	.on_packet = on_packet,
+	.on_link_down = on_link_down,
+};
+
+int lwr__relay_init(struct lwr_relay *r, uv_loop_t *uv,
+		    const struct lwr_config *config, const struct lwr_log *log)
+{
+	int err;
+
+	memset(r, 0, sizeof(*r));
+	r->config = *config;
+	r->log = *log;
+	err = lwr__dns_init(&r->dns, &r->config, "/etc/resolv.conf");
+	if (err)
+		return err;
+	err = lwr__loop_init(&r->loop, uv, on_tick, r);
+	if (err)
+		return err;
+	err = lwr__stack_init(&r->stack, &r->loop, &r->config, &r->log, &hooks,
+			      r);
+	if (err)
+		goto err_undo_loop;
+	err = lwr__tcp_init(&r->tcp, &r->stack, &r->dns);
+	if (err)
+		goto err_undo_stack;
+	err = lwr__udp_init(&r->udp, &r->stack, &r->dns);
+	if (err)
+		goto err_undo_tcp;
+	return 0;
+
+err_undo_tcp:
+	lwr__tcp_fini(&r->tcp);
+err_undo_stack:
+	lwr__stack_fini(&r->stack);
+err_undo_loop:
+	lwr__loop_fini(&r->loop, NULL);
+	return err;
+}
+
+static void on_loop_closed(void *arg)
+{
+	struct lwr_relay *r = arg;
+
+	r->on_closed(r);
+}
+
+void lwr__relay_close(struct lwr_relay *r,
+		      void (*on_closed)(struct lwr_relay *r))
+{
+	struct lwr_link *link;
+
+	r->on_closed = on_closed;
+	while (!lwr__list_empty(&r->stack.links)) {
+		link = LWR_CONTAINER(r->stack.links.next, struct lwr_link,
+				     node);
+		link->ops->close(link);
+	}
+	lwr__udp_fini(&r->udp);
+	lwr__tcp_fini(&r->tcp);
+	lwr__stack_fini(&r->stack);
+	lwr__loop_fini(&r->loop, on_loop_closed);
+}
+
+void lwr__relay_stats(const struct lwr_relay *r, struct lwr_stats *sum)
+{
+	lwr__stack_stats(&r->stack, sum);
+}

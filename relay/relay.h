@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* One relay: the stack and every service on it, composed. Loop thread only. */
+#ifndef LWR_RELAY_RELAY_H
+#define LWR_RELAY_RELAY_H
+
+#include "core/buf.h"
+#include "core/config.h"
+#include "core/log.h"
+#include "core/stack.h"
+#include "core/stats.h"
+#include "platform/loop.h"
+#include "relay/dns.h"
+#include "relay/tcp.h"
+#include "relay/udp.h"
+
+#include <stdint.h>
+#include <uv.h>
+
+struct lwr_relay {
+	struct lwr_config config;
+	struct lwr_log log;
+	struct lwr_loop loop;
+	struct lwr_stack stack;
+	struct lwr_tcp tcp;
+	struct lwr_udp udp;
+	struct lwr_dns dns;
+	void (*on_closed)(struct lwr_relay *r);
+	void *owner;
+};
+
+/* Returns 0 or -errno. `uv` is borrowed until on_closed. */
+int lwr__relay_init(struct lwr_relay *r, uv_loop_t *uv,
+		    const struct lwr_config *config, const struct lwr_log *log);
+
+/*
+ * Ends every flow (the peers see RST) and link. Afterwards, from the loop,
+ * on_closed: the memory is the caller's again.
+ */
+void lwr__relay_close(struct lwr_relay *r,
+		      void (*on_closed)(struct lwr_relay *r));
+
+/* Sum of all counters. */
+void lwr__relay_stats(const struct lwr_relay *r, struct lwr_stats *sum);
+
+#endif

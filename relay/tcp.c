@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A flow's life:
+ *
+ *	CONNECTING  the guest's SYN is held, the host socket connects
+ *	            (relay/connect.c). Refused, unreachable, timed out: the
+ *	            guest is told what happened, the flow ends.
+ *	OPENING     the SYN was replayed to lwIP, SYN-ACK is on its way.
+ *	OPEN        two halves (relay/half.h) move bytes (relay/pump.c).
+ *	DEAD        unlinked, unwatched, closed; freed when the tick ends.
+ *
+ * Callbacks, of lwIP or of the loop, only note what happened and put the flow
+ * on `ready`; lwr__tcp_tick() then does the work once, whatever came together.
+ * A guest's RST becomes a RST to the host and the other way round; two FINs
+ * end the flow in order, and a flow outlives its PCB while the host has not
+ * taken the last bytes.
+ *
+ * Keep-alive (RFC 9293 3.8.4): after keep_alive_s of silence the guest is
+ * probed, and given up after PROBES unanswered probes. Flows are looked at in
+ * turn, each once in an eighth of that time, so that idle flows cost nothing.
+ */
+#include "relay/tcp.h"
+#include "relay/flow.h"
+
+#include "lwip/pbuf.h"
+
+#include "platform/sock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+enum { PROBES = 8, CHECKS = 8 };
+
+void lwr__flow_ready(struct lwr_flow *f)
+{
+	if (f->state != LWR_FLOW_DEAD && lwr__list_empty(&f->on_ready))
+		lwr__list_append(&f->tcp->ready, &f->on_ready);
+}
+
+static void free_queue(struct lwr_flow *f)
+{
+	f->tcp->queued -= f->g2h_len;
+	f->g2h_len = 0;
+	if (f->g2h_head)
+		pbuf_free(f->g2h_head);
+	f->g2h_head = NULL;
+	f->g2h_tail = NULL;
+}
+
+static void count_end(struct lwr_flow *f)
+{
+	struct lwr_stats *st = &f->conn.link->stats;
+
+	f->tcp->flows--;
+	if (f->state == LWR_FLOW_OPEN) {
+		st->tcp_live--;
+	} else {
+		f->tcp->connects--;
+		st->tcp_pending--;
+	}
+	f->tcp->limit_logged = false;
+}
+
+void lwr__flow_kill(struct lwr_flow *f, bool reset_host)
+{
+	int fd = f->watch.fd;
+
+	if (f->state == LWR_FLOW_DEAD)
+		return;
+	lwr__conn_abort(&f->conn);
+	lwr__conn_remove(f->tcp->stack, &f->conn);
+	lwr__watch_stop(f->tcp->stack->loop, &f->watch);
+	if (fd >= 0 && reset_host)
+		lwr__sock_reset(fd);
+	else if (fd >= 0)
+		lwr__sock_close(fd);
+	free_queue(f);
+	lwr__flow_release(f, true);
+	free(f->syn);
+	f->syn = NULL;
+	count_end(f);
+	f->state = LWR_FLOW_DEAD;
+	lwr__list_remove(&f->on_ready);
+	lwr__list_remove(&f->node);
+	lwr__list_append(&f->tcp->dead, &f->node);
+}
+
+/* ---- events: note and remember -------------------------------------------- */
+
+void lwr__tcp_on_early(struct lwr_tcp *t, struct lwr_conn *c, bool rst)
+{
+	struct lwr_flow *f = lwr__flow_of(c);
+
+	(void)t;
+	/* A repeated SYN changes nothing; a RST gives the connect up. */
+	if (rst && f->state == LWR_FLOW_CONNECTING)
+		lwr__flow_kill(f, true);
+}
+
+static void watch_keepalive(struct lwr_flow *f)
+{
+	struct lwr_tcp *t = f->tcp;
+	uint64_t every = t->stack->config->keep_alive_s * 1000ull / CHECKS;
+
+	lwr__list_remove(&f->node);
+	f->at_ms = lwr__loop_now(t->stack->loop) + every;
+	lwr__list_append(&t->alive, &f->node);
+	if (!lwr__timer_active(&t->alive_timer))
+		lwr__timer_start(&t->alive_timer, every);
+}
+
+void lwr__tcp_on_open(struct lwr_tcp *t, struct lwr_conn *c)
+{
+	struct lwr_flow *f = lwr__flow_of(c);
+
+	f->state = LWR_FLOW_OPEN;
+	t->connects--;
+	c->link->stats.tcp_pending--;
+	c->link->stats.tcp_live++;
+	c->link->stats.tcp_opened++;
+	watch_keepalive(f);
+	lwr__flow_ready(f);
+	lwr__log(t->stack->log, LWR_LOG_DEBUG, "flow %llu open",
+		 (unsigned long long)f->id);
+}
+
+void lwr__tcp_on_data(struct lwr_tcp *t, struct lwr_conn *c, struct pbuf *p)
+{
+	struct lwr_flow *f = lwr__flow_of(c);
+
+	(void)t;
+	if (p)
+		lwr__flow_append(f, p);
+	else
+		lwr__flow_guest_eof(f);
+	lwr__flow_ready(f);
+}
+
+void lwr__tcp_on_acked(struct lwr_tcp *t, struct lwr_conn *c, uint32_t n)
+{
+	struct lwr_flow *f = lwr__flow_of(c);
+
+	(void)t;
+	f->h2g_acked += n;
+	lwr__flow_release(f, false);
+	if (f->readable)
+		lwr__flow_ready(f);
+}
+
+void lwr__tcp_on_writable(struct lwr_tcp *t, struct lwr_conn *c)
+{
+	struct lwr_flow *f = lwr__flow_of(c);
+
+	(void)t;
+	if (f->readable)
+		lwr__flow_ready(f);
+}
+
+void lwr__tcp_on_end(struct lwr_tcp *t, struct lwr_conn *c,
+		     enum lwr_conn_end end)
+{
+	struct lwr_flow *f = lwr__flow_of(c);
+
+	(void)t;
+	if (end == LWR_CONN_RESET)
+		c->link->stats.tcp_reset_guest++;
+	if (end == LWR_CONN_TIMEOUT)
+		c->link->stats.tcp_vanished++;
+	if (end != LWR_CONN_CLOSED) {
+		lwr__flow_kill(f, true);
+		return;
+	}
+	f->finished = true;
+	lwr__flow_ready(f);
+}
+
+void lwr__tcp_link_down(struct lwr_tcp *t, struct lwr_link *link)
+{
+	struct lwr_conn *c;
+
+	(void)t;
+	while (!lwr__list_empty(&link->conns)) {
+		c = LWR_CONTAINER(link->conns.next, struct lwr_conn, on_link);
+		lwr__flow_kill(lwr__flow_of(c), true);
+	}
+}
+
+/* ---- service: the work of a tick ------------------------------------------- */
+
+/* The host's side is broken: the guest sees RST. */
+static void host_failed(struct lwr_flow *f, int err)
+{
+	f->conn.link->stats.tcp_reset_host++;
+	lwr__log(f->tcp->stack->log, LWR_LOG_DEBUG,
+		 "flow %llu reset by the host: errno %d",
+		 (unsigned long long)f->id, -err);
+	lwr__flow_kill(f, true);
+}
+
+/*
+ * A pending error is told at once, also when the guest's window is closed
+ * and nothing can be read: a connection without a relay would do the same.
+ */
+static int pending_error(struct lwr_flow *f)
+{
+	int err;
+
+	if (!f->error)
+		return 0;
+	f->error = false;
+	err = lwr__sock_connected(f->watch.fd);
+	return err == -EINPROGRESS ? 0 : err;
+}
+
+static void serve_open(struct lwr_flow *f)
+{
+	int more, err = lwr__flow_pump_g2h(f);
+
+	if (err < 0) {
+		host_failed(f, err);
+		return;
+	}
+	more = f->finished ? 0 : lwr__flow_pump_h2g(f);
+	if (more >= 0)
+		err = pending_error(f);
+	if (more < 0 || err < 0) {
+		host_failed(f, more < 0 ? more : err);
+		return;
+	}
+	if (f->finished && f->g2h == LWR_HALF_SHUT)
+		lwr__flow_kill(f, false);
+	else if (more)
+		lwr__flow_ready(f);
+}
+
+static void serve(struct lwr_flow *f)
+{
+	if (f->state == LWR_FLOW_CONNECTING)
+		lwr__flow_connecting(f);
+	else if (f->state == LWR_FLOW_OPEN)
+		serve_open(f);
+}
+
+void lwr__tcp_tick(struct lwr_tcp *t)
+{
+	struct lwr_list todo, *n;
+
+	lwr__list_move(&t->ready, &todo);
+	while ((n = lwr__list_take(&todo)))
+		serve(LWR_CONTAINER(n, struct lwr_flow, on_ready));
+}
+
+bool lwr__tcp_reap(struct lwr_tcp *t)
+{
+	struct lwr_list *n;
+
+	while ((n = lwr__list_take(&t->dead)))
+		free(LWR_CONTAINER(n, struct lwr_flow, node));
+	return !lwr__list_empty(&t->ready);
+}
+
+/* ---- keep-alive --------------------------------------------------------------- */
+
+static void check_guest(struct lwr_flow *f)
+{
+	uint64_t limit = f->tcp->stack->config->keep_alive_s * 1000ull;
+
+	if (lwr__conn_idle_ms(&f->conn) >= limit) {
+		if (lwr__conn_probe(&f->conn) > PROBES) {
+			f->conn.link->stats.tcp_vanished++;
+			lwr__flow_kill(f, true);
+			return;
+		}
+	}
+	watch_keepalive(f);
+}
+
+static void on_alive_timer(struct lwr_timer *timer)
+{
+	struct lwr_tcp *t = LWR_CONTAINER(timer, struct lwr_tcp, alive_timer);
+	uint64_t now = lwr__loop_now(t->stack->loop);
+	struct lwr_flow *f;
+
+	while (!lwr__list_empty(&t->alive)) {
+		f = LWR_CONTAINER(t->alive.next, struct lwr_flow, node);
+		if (f->at_ms > now) {
+			/* At most one wake a second, whatever the number. */
+			uint64_t in = f->at_ms - now;
+
+			lwr__timer_start(timer, in < 1000 ? 1000 : in);
+			return;
+		}
+		check_guest(f);
+	}
+}
+
+static void on_pending_timer(struct lwr_timer *timer)
+{
+	struct lwr_tcp *t = LWR_CONTAINER(timer, struct lwr_tcp,
+					  pending_timer);
+
+	lwr__connect_timeouts(t);
+}
+
+int lwr__tcp_init(struct lwr_tcp *t, struct lwr_stack *stack,
+		  struct lwr_dns *dns)
+{
+	*t = (struct lwr_tcp){ .stack = stack, .dns = dns, .next_id = 1 };
+	lwr__chunk_init(&t->chunks, stack->config->max_buffer);
+	lwr__list_init(&t->ready);
+	lwr__list_init(&t->pending);
+	lwr__list_init(&t->alive);
+	lwr__list_init(&t->dead);
+	lwr__timer_init(stack->loop, &t->pending_timer, on_pending_timer);
+	lwr__timer_init(stack->loop, &t->alive_timer, on_alive_timer);
+	return 0;
+}
+
+void lwr__tcp_fini(struct lwr_tcp *t)
+{
+	LWR_ASSERT(t->flows == 0);
+	(void)lwr__tcp_reap(t);
+	lwr__timer_close(t->stack->loop, &t->pending_timer);
+	lwr__timer_close(t->stack->loop, &t->alive_timer);
+	lwr__chunk_fini(&t->chunks);
+}

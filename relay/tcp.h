@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* TCP flows: a guest's connection on one side, a host socket on the other. */
+#ifndef LWR_RELAY_TCP_H
+#define LWR_RELAY_TCP_H
+
+#include "core/buf.h"
+#include "core/list.h"
+#include "core/pkt.h"
+#include "core/stack.h"
+#include "platform/loop.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct lwr_dns;
+
+struct lwr_tcp {
+	struct lwr_stack *stack;
+	struct lwr_dns *dns;
+	struct lwr_chunk_pool chunks; /* payload on its way to guests */
+	uint64_t queued; /* payload bytes on their way to hosts */
+	struct lwr_list ready; /* flows to look at before the tick ends */
+	struct lwr_list pending; /* connects, oldest first */
+	struct lwr_list alive; /* established, next keep-alive check first */
+	struct lwr_list dead; /* freed when the tick ends */
+	struct lwr_timer pending_timer;
+	struct lwr_timer alive_timer;
+	uint32_t flows; /* pending and established */
+	uint32_t connects; /* of those, not established yet */
+	uint64_t next_id;
+	bool limit_logged; /* once until there is room again */
+};
+
+int lwr__tcp_init(struct lwr_tcp *t, struct lwr_stack *stack,
+		  struct lwr_dns *dns);
+/* Every flow must be gone: remove the links before. */
+void lwr__tcp_fini(struct lwr_tcp *t);
+
+/* The stack's hooks of the same names. */
+void lwr__tcp_on_syn(struct lwr_tcp *t, const struct lwr_pkt *pkt);
+void lwr__tcp_on_early(struct lwr_tcp *t, struct lwr_conn *c, bool rst);
+void lwr__tcp_on_open(struct lwr_tcp *t, struct lwr_conn *c);
+void lwr__tcp_on_data(struct lwr_tcp *t, struct lwr_conn *c, struct pbuf *p);
+void lwr__tcp_on_acked(struct lwr_tcp *t, struct lwr_conn *c, uint32_t n);
+void lwr__tcp_on_writable(struct lwr_tcp *t, struct lwr_conn *c);
+void lwr__tcp_on_end(struct lwr_tcp *t, struct lwr_conn *c,
+		     enum lwr_conn_end end);
+void lwr__tcp_link_down(struct lwr_tcp *t, struct lwr_link *link);
+
+/* Once a tick: serves ready flows. */
+void lwr__tcp_tick(struct lwr_tcp *t);
+/* After the rings were drained: frees dead flows. True: work is left. */
+bool lwr__tcp_reap(struct lwr_tcp *t);
+
+#endif
