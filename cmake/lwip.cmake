@@ -57,3 +57,7 @@ target_link_libraries(lwip PRIVATE lwip_headers)
 target_compile_options(lwip PRIVATE -w -fvisibility=hidden
 	"SHELL:-idirafter ${CMAKE_SOURCE_DIR}")
 set_target_properties(lwip PROPERTIES POSITION_INDEPENDENT_CODE ON)
+if(LWR_SANITIZE MATCHES undefined)
+	# lwIP shifts bytes into the sign bit of an int.
+	target_compile_options(lwip PRIVATE -fno-sanitize=shift)
+endif()

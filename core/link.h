@@ -21,8 +21,8 @@ struct lwr_link_caps {
 	uint16_t mtu; /* IP bytes of a packet on the guest's wire */
 	uint32_t max_frame; /* largest frame the guest may hand over */
 	bool csum_g2h_trust; /* frames without a mark need no verification */
-	bool csum_h2g_offload; /* the link fills L4 checksums */
-	bool gso_h2g; /* the link cuts frames larger than the MTU */
+	bool csum_h2g_offload; /* the far side fills L4 checksums */
+	bool gso_h2g; /* frames larger than the MTU are cut by the link */
 	bool uso_h2g; /* the same for UDP */
 };
 

@@ -24,6 +24,7 @@
 	X(drop_dest, "guest packets to an address that is not relayed")       \
 	X(drop_memory, "guest packets dropped because memory ran out")        \
 	X(drop_ring_full, "frames to the guest dropped at a full ring")       \
+	X(drop_link_refused, "frames that the guest's interface did not take") \
 	X(drop_framing, "clients ended because of an impossible frame length") \
 	X(tcp_opened, "TCP flows established")                                \
 	X(tcp_refused, "TCP connects that the host refused or reset")         \

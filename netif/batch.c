@@ -95,6 +95,8 @@ static void build(struct lwr_batch *b, const struct lwr_ring *ring)
 		if (r > 0)
 			packets++;
 		bytes += r;
+		b->packets += r > 0;
+		b->bytes += (uint64_t)r;
 		b->cutting = b->gso.left > 0;
 		b->frames += !b->cutting;
 	}

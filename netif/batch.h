@@ -27,6 +27,8 @@ struct lwr_batch {
 	struct lwr_gso_iter gso; /* in ring frame `frames`, if `cutting` */
 	bool cutting;
 	uint32_t frames; /* of the ring, wholly in this batch */
+	uint64_t packets; /* built and not counted yet, and */
+	uint64_t bytes; /* their bytes, without the length words */
 	unsigned first; /* iovecs [first, n) are left to write */
 	unsigned n;
 	struct iovec iov[LWR_BATCH_IOV];

@@ -280,6 +280,14 @@ static bool may_retry(int err)
 	return err == -EAGAIN || err == -ENOBUFS || err == -ENOMEM;
 }
 
+static void count(struct lwr_client *c)
+{
+	c->link->stats.frames_h2g += c->batch.packets;
+	c->link->stats.bytes_h2g += c->batch.bytes;
+	c->batch.packets = 0;
+	c->batch.bytes = 0;
+}
+
 void lwr__client_drain(struct lwr_client *c)
 {
 	struct lwr_ring *ring = &c->link->h2g;
@@ -291,6 +299,7 @@ void lwr__client_drain(struct lwr_client *c)
 		return;
 	}
 	while (!c->blocked && lwr__batch_fill(&c->batch, ring)) {
+		count(c);
 		n = write_batch(c);
 		if (n < 0 && !may_retry((int)n)) {
 			broken(c, (int)n);

@@ -251,7 +251,6 @@ static struct stream *stream_new(struct lwr_stack *stack, const char *name,
 	s->link.caps = (struct lwr_link_caps){
 		.mtu = mtu ? mtu : MTU_DEFAULT,
 		.max_frame = LWR_FRAMING_MAX,
-		.csum_h2g_offload = true,
 		.gso_h2g = true,
 		.uso_h2g = true,
 	};

@@ -275,6 +275,13 @@ static int gather_copy(struct tap *t, const struct pbuf *p, struct iovec *iov)
 	return 1;
 }
 
+/* A frame crossed over to the guest. */
+static void count(struct tap *t, uint32_t bytes)
+{
+	t->link.stats.frames_h2g++;
+	t->link.stats.bytes_h2g += bytes;
+}
+
 /* Returns 0 or -errno. */
 static int write_vnet(struct tap *t, const struct lwr_frame *f)
 {
@@ -289,7 +296,10 @@ static int write_vnet(struct tap *t, const struct lwr_frame *f)
 	build_vnet(f, &h);
 	iov[0].iov_base = &h;
 	iov[0].iov_len = sizeof(h);
-	return writev(t->fd, iov, n + 1) < 0 ? -errno : 0;
+	if (writev(t->fd, iov, n + 1) < 0)
+		return -errno;
+	count(t, f->p->tot_len);
+	return 0;
 }
 
 /* The next packet of the frame. Returns 1, 0 after the last one, or -errno. */
@@ -305,8 +315,10 @@ static int write_packet(struct tap *t)
 		return r == -ENOBUFS ? -EINVAL : r;
 	iov[0].iov_base = hdr;
 	iov[0].iov_len = pkt.hdr_len;
-	if (writev(t->fd, iov, (int)pkt.n + 1) >= 0)
+	if (writev(t->fd, iov, (int)pkt.n + 1) >= 0) {
+		count(t, pkt.len);
 		return 1;
+	}
 	err = -errno;
 	t->gso = before;
 	return err;
@@ -328,7 +340,8 @@ static int write_plain(struct tap *t, const struct lwr_frame *f)
 /* Hands one frame to the kernel. Returns 0 or -errno. */
 static int write_frame(struct tap *t, const struct lwr_frame *f)
 {
-	return t->vnet ? write_vnet(t, f) : write_plain(t, f);
+	return t->link.caps.csum_h2g_offload ? write_vnet(t, f) :
+						 write_plain(t, f);
 }
 
 /* True: the frame left the ring, for good or ill. */
@@ -347,7 +360,7 @@ static bool dispose(struct tap *t, int err)
 		return false;
 	case EIO:
 	case EINVAL:
-		t->link.stats.drop_ring_full++;
+		t->link.stats.drop_link_refused++;
 		return true;
 	default:
 		fail(t, err);
@@ -446,7 +459,7 @@ static void set_caps(struct lwr_link *link, uint16_t mtu, bool vnet, bool uso)
 	link->caps = (struct lwr_link_caps){
 		.mtu = mtu ? mtu : (uint16_t)(vnet ? MTU_VNET : MTU_PLAIN),
 		.max_frame = FRAME_MAX,
-		.csum_h2g_offload = true, /* by the kernel or core/gso.h */
+		.csum_h2g_offload = vnet,
 		.gso_h2g = true,
 		.uso_h2g = uso || !vnet,
 	};
