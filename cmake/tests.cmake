@@ -5,8 +5,9 @@
 #   test/sys_*.py  label sys     real sockets; alone, exit status 77 is a skip
 #   test/vm_*.py   label vm      the same with a guest in a VM
 #   test/fuzz_*.c  (LWR_FUZZ)    libFuzzer targets, run by ./dev fuzz
-# Any other test/*.c is a helper: all of them make one archive, linked before the
-# library, so that a helper may stand in for a file of platform/.
+# Any other test/*.c is a helper of the tests. test/fake_*.c stand in for files of
+# platform/ and test/guest*.c is a guest over them: linked before the library, and
+# to the simulations only.
 
 enable_testing()
 
@@ -20,24 +21,19 @@ file(GLOB LWR_HELPER_SOURCES CONFIGURE_DEPENDS test/*.c)
 list(REMOVE_ITEM LWR_HELPER_SOURCES ${LWR_TEST_SOURCES} ${LWR_FUZZ_SOURCES})
 file(GLOB LWR_TEST_SCRIPTS CONFIGURE_DEPENDS test/sys_*.py test/vm_*.py)
 
-set(LWR_TEST_LIBS liblwrelay)
-if(LWR_HELPER_SOURCES)
-	add_library(lwr_test STATIC ${LWR_HELPER_SOURCES})
-	target_link_libraries(lwr_test PUBLIC liblwrelay)
-	list(PREPEND LWR_TEST_LIBS lwr_test)
-endif()
+file(GLOB LWR_FAKE_SOURCES CONFIGURE_DEPENDS test/fake_*.c test/guest*.c)
+list(REMOVE_ITEM LWR_HELPER_SOURCES ${LWR_FAKE_SOURCES})
 
-# lwIP shifts an u8_t option byte by 24 as an int (tcp_in.c, tcp_get_next_optbyte):
-# defined in every compiler we use, but not in C.
-if(LWR_SANITIZE MATCHES undefined)
-	target_compile_options(lwip PRIVATE -fno-sanitize=shift)
-endif()
+add_library(lwr_test STATIC ${LWR_HELPER_SOURCES})
+target_link_libraries(lwr_test PUBLIC liblwrelay)
+add_library(lwr_fake STATIC ${LWR_FAKE_SOURCES})
+target_link_libraries(lwr_fake PUBLIC lwr_test)
 
 if(LWR_FUZZ)
 	foreach(source IN LISTS LWR_FUZZ_SOURCES)
 		cmake_path(GET source STEM name)
 		add_executable(${name} ${source})
-		target_link_libraries(${name} PRIVATE ${LWR_TEST_LIBS})
+		target_link_libraries(${name} PRIVATE lwr_fake)
 		target_link_options(${name} PRIVATE -fsanitize=fuzzer)
 		set_target_properties(${name} PROPERTIES
 			RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
@@ -46,19 +42,18 @@ if(LWR_FUZZ)
 endif()
 
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
-if(LWR_HELPER_SOURCES)
-	target_link_libraries(lwr_test PUBLIC PkgConfig::CMOCKA)
-endif()
+target_link_libraries(lwr_test PUBLIC PkgConfig::CMOCKA)
 
 foreach(source IN LISTS LWR_TEST_SOURCES)
 	cmake_path(GET source STEM name)
 	set(label unit)
+	set(helpers lwr_test)
 	if(name MATCHES "^sim_")
 		set(label sim)
+		set(helpers lwr_fake)
 	endif()
 	add_executable(${name} ${source})
-	target_link_libraries(${name}
-		PRIVATE ${LWR_TEST_LIBS} PkgConfig::CMOCKA)
+	target_link_libraries(${name} PRIVATE ${helpers})
 	set_target_properties(${name} PROPERTIES
 		RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test)
 	add_test(NAME ${name} COMMAND ${name}

@@ -23,7 +23,7 @@ __attribute__((format(printf, 3, 4))) void
 lwr__log(const struct lwr_log *log, enum lwr_level level, const char *fmt, ...);
 
 /* Our own bug: never reachable from what a guest, peer or client sends. */
-#define LWR_ASSERT(cond)                                                  \
+#define LWR_ASSERT(cond) \
 	((cond) ? (void)0 : lwr__assert_failed(#cond, __FILE__, __LINE__))
 
 _Noreturn void lwr__assert_failed(const char *cond, const char *file, int line);

@@ -5,9 +5,9 @@
  * them is empty between calls, and holds the one element in question during a
  * call, so that every walk is one step whatever the number of connections:
  *
- *	enter(conn)  netif_list = its netif, tcp_active_pcbs = its PCB
- *	...          tcp_input, tcp_write, tcp_slowtmr, ...
- *	leave(conn)  both empty again
+ *	lwr__lwip_enter(conn)  netif_list = its netif, tcp_active_pcbs = its PCB
+ *	...                    tcp_input, tcp_write, tcp_slowtmr, ...
+ *	lwr__lwip_leave(conn)  both empty again
  *
  * What lwIP leaves behind tells what happened: a PCB on tcp_tw_pcbs went to
  * TIME-WAIT and moves to our own table, a new one on tcp_active_pcbs after a
@@ -19,10 +19,6 @@
  * to 64 KiB; the link cuts it into packets of gso_size (TSO in the kernel, or
  * core/gso.c). A guest may change pcb->mss by an option in any segment, so
  * it is set again after each.
- *
- * Windows. A connection starts with a receive window of WINDOW_FIRST, so that
- * thousands of guests' connections to hosts that do not read hold little; it
- * doubles up to TCP_WND while the host takes a window's worth at once.
  *
  * Congestion. The link to the guest is lossless and has back-pressure, so
  * the window is the guest's own; after a loss that lwIP recovers from
@@ -49,8 +45,6 @@ enum {
 	OPT_TIMESTAMP = 12,
 	/* So that a frame's length fits 16 bits: Ethernet, IPv6, TCP, option. */
 	MAX_PAYLOAD = 65535 - 14 - 40 - 20 - OPT_TIMESTAMP,
-	QUEUE_RESERVE = 32, /* pbufs left for what must not fail */
-	RING_RESERVE = 16, /* slots left for ACKs and control segments */
 	WINDOW_FIRST = 128 * 1024, /* receive window of a new connection */
 	NETIF_INDEX = 1, /* of every netif: there is one at a time */
 };
@@ -137,8 +131,7 @@ static void leave_link(void)
 	tcp_active_pcbs = NULL;
 }
 
-/* Returns false when this conn was entered already. */
-static bool enter(struct lwr_conn *c)
+bool lwr__lwip_enter(struct lwr_conn *c)
 {
 	if (lw.current == c)
 		return false;
@@ -176,7 +169,7 @@ static void end_timewait(struct lwr_conn *c)
 	lw.stack->hooks->on_end(lw.stack->arg, c, LWR_CONN_CLOSED);
 }
 
-static uint32_t window(const struct tcp_pcb *pcb)
+uint32_t lwr__lwip_window(const struct tcp_pcb *pcb)
 {
 	return LWIP_MIN(pcb->snd_wnd, pcb->cwnd);
 }
@@ -189,14 +182,14 @@ static void look_at_window(struct lwr_conn *c)
 
 	if (!(pcb->flags & (TF_RTO | TF_INFR)))
 		pcb->cwnd = TCP_SND_BUF;
-	edge = pcb->lastack + window(pcb);
+	edge = pcb->lastack + lwr__lwip_window(pcb);
 	if (edge == c->edge)
 		return;
 	c->edge = edge;
 	lw.stack->hooks->on_writable(lw.stack->arg, c);
 }
 
-static void leave(struct lwr_conn *c, bool entered)
+void lwr__lwip_leave(struct lwr_conn *c, bool entered)
 {
 	if (!entered)
 		return;
@@ -283,11 +276,11 @@ static void set_ip_data(struct lwr_link *link, const struct lwr_addr *src,
 
 void lwr__lwip_input(struct lwr_conn *c, struct pbuf *p)
 {
-	bool entered = enter(c);
+	bool entered = lwr__lwip_enter(c);
 
 	set_ip_data(c->link, &c->demux.key.guest, &c->demux.key.host);
 	tcp_input(p, &c->link->netif);
-	leave(c, entered);
+	lwr__lwip_leave(c, entered);
 }
 
 void lwr__lwip_stray(struct lwr_link *link, const struct lwr_pkt *pkt,
@@ -335,7 +328,7 @@ int lwr__conn_accept(struct lwr_conn *c, const void *syn, size_t len)
 	if (!p)
 		return -ENOMEM;
 	memcpy(p->payload, syn, len);
-	enter(c);
+	lwr__lwip_enter(c);
 	set_ip_data(c->link, &c->demux.key.guest, &c->demux.key.host);
 	lw.listener->local_port = c->demux.key.hport;
 	lw.listener->netif_idx = NETIF_INDEX;
@@ -353,7 +346,7 @@ int lwr__conn_accept(struct lwr_conn *c, const void *syn, size_t len)
 		set_sizes(c);
 		set_window(c);
 	}
-	leave(c, true);
+	lwr__lwip_leave(c, true);
 	return c->pcb ? 0 : -ENOMEM;
 }
 
@@ -370,146 +363,6 @@ void lwr__conn_refuse(struct lwr_link *link, const struct lwr_addr *src,
 	leave_link();
 }
 
-/* ---- data out --------------------------------------------------------------- */
-
-static bool may_send(const struct tcp_pcb *pcb)
-{
-	return pcb && (pcb->state == ESTABLISHED || pcb->state == CLOSE_WAIT);
-}
-
-uint32_t lwr__conn_room(struct lwr_conn *c)
-{
-	const struct tcp_pcb *pcb = c->pcb;
-	uint32_t wnd, flight, room;
-
-	if (!may_send(pcb) || pcb->unsent ||
-	    pcb->snd_queuelen + QUEUE_RESERVE > TCP_SND_QUEUELEN)
-		return 0;
-	if (lwr__ring_room(&c->link->h2g) <= RING_RESERVE ||
-	    c->link->h2g.bytes >= LWR_RING_BYTES) {
-		lwr__list_remove(&c->on_blocked);
-		lwr__list_append(&c->link->blocked, &c->on_blocked);
-		return 0;
-	}
-	wnd = window(pcb);
-	flight = pcb->snd_lbb - pcb->lastack;
-	room = wnd > flight ? wnd - flight : 0;
-	room = LWIP_MIN(room, pcb->snd_buf);
-	/* Silly windows (RFC 9293 3.8.6.2.1): wait for a packet's worth. */
-	if (flight && room < LWIP_MIN(c->gso_size, pcb->snd_wnd_max / 2))
-		return 0;
-	return room;
-}
-
-uint16_t lwr__conn_segment(const struct lwr_conn *c)
-{
-	uint16_t opt = (uint16_t)(c->wire_mss - c->gso_size);
-	uint32_t half = c->pcb ? c->pcb->snd_wnd_max / 2 : 0;
-	uint32_t seg = (uint32_t)c->super_mss - opt;
-
-	/* lwIP's own limit: half of the largest window seen. */
-	if (half > opt && half < c->super_mss)
-		seg = half - opt;
-	return (uint16_t)LWIP_MIN(seg, MAX_PAYLOAD);
-}
-
-bool lwr__conn_stalled(const struct lwr_conn *c)
-{
-	const struct tcp_pcb *pcb = c->pcb;
-
-	return may_send(pcb) && !pcb->unsent && !pcb->unacked &&
-	       pcb->snd_wnd == 0;
-}
-
-int lwr__conn_write(struct lwr_conn *c, const void *data, uint16_t len,
-		    bool copy)
-{
-	bool entered;
-	err_t err;
-
-	if (!may_send(c->pcb))
-		return -EPIPE;
-	entered = enter(c);
-	c->pcb->mss = c->super_mss;
-	err = tcp_write(c->pcb, data, len, copy ? TCP_WRITE_FLAG_COPY : 0);
-	c->pcb->mss = c->wire_mss;
-	leave(c, entered);
-	return err == ERR_OK ? 0 : -ENOMEM;
-}
-
-void lwr__conn_output(struct lwr_conn *c)
-{
-	bool entered;
-
-	if (!c->pcb)
-		return;
-	entered = enter(c);
-	(void)tcp_output(c->pcb); /* what is left waits for the ring */
-	leave(c, entered);
-}
-
-static bool guest_may_send(const struct tcp_pcb *pcb)
-{
-	return pcb->state == ESTABLISHED || pcb->state == FIN_WAIT_1 ||
-	       pcb->state == FIN_WAIT_2;
-}
-
-/* Window that the guest has not been told of. */
-static uint32_t unannounced(const struct tcp_pcb *pcb)
-{
-	return pcb->rcv_nxt + pcb->rcv_wnd - pcb->rcv_ann_right_edge;
-}
-
-/* Bytes to credit beside those that were taken, so that the window grows. */
-static uint32_t growth(struct lwr_conn *c, uint32_t n)
-{
-	uint32_t max = TCP_WND_MAX(c->pcb), extra;
-
-	c->moved += n;
-	if (c->moved < c->window || c->window >= max)
-		return 0;
-	extra = LWIP_MIN(c->window, max - c->window);
-	c->window += extra;
-	c->moved = 0;
-	return extra;
-}
-
-void lwr__conn_credit(struct lwr_conn *c, uint32_t n, bool grow)
-{
-	struct tcp_pcb *pcb = c->pcb;
-	bool entered;
-	u16_t take;
-
-	if (!pcb)
-		return;
-	entered = enter(c);
-	if (grow)
-		n += growth(c, n);
-	while (n > 0) {
-		take = (u16_t)LWIP_MIN(n, 0xffffu);
-		tcp_recved(pcb, take);
-		n -= take;
-	}
-	if (guest_may_send(pcb) && unannounced(pcb) >= c->window / 4) {
-		tcp_ack_now(pcb);
-		(void)tcp_output(pcb);
-	}
-	leave(c, entered);
-}
-
-int lwr__conn_shutdown(struct lwr_conn *c)
-{
-	bool entered;
-	err_t err;
-
-	if (!c->pcb)
-		return 0;
-	entered = enter(c);
-	err = tcp_shutdown(c->pcb, 0, 1);
-	leave(c, entered);
-	return err == ERR_OK ? 0 : -ENOMEM;
-}
-
 void lwr__conn_abort(struct lwr_conn *c)
 {
 	struct tcp_pcb *pcb;
@@ -517,32 +370,10 @@ void lwr__conn_abort(struct lwr_conn *c)
 	if (!c->pcb)
 		return;
 	LWR_ASSERT(lw.current != c);
-	enter(c);
+	lwr__lwip_enter(c);
 	pcb = detach(c);
 	tcp_abort(pcb);
-	leave(c, true);
-}
-
-uint64_t lwr__conn_idle_ms(const struct lwr_conn *c)
-{
-	u32_t ticks =
-		(u32_t)(lwr__loop_now(lw.stack->loop) / TCP_SLOW_INTERVAL);
-
-	return c->pcb ? (uint64_t)(ticks - c->pcb->tmr) * TCP_SLOW_INTERVAL : 0;
-}
-
-unsigned lwr__conn_probe(struct lwr_conn *c)
-{
-	bool entered;
-	unsigned n;
-
-	if (!c->pcb)
-		return 0;
-	entered = enter(c);
-	(void)tcp_keepalive(c->pcb);
-	n = ++c->pcb->keep_cnt_sent; /* lwIP clears it with each segment */
-	leave(c, entered);
-	return n;
+	lwr__lwip_leave(c, true);
 }
 
 /* ---- timers ------------------------------------------------------------------ */
@@ -560,7 +391,7 @@ bool lwr__lwip_due(const struct lwr_conn *c)
 
 void lwr__lwip_slow(struct lwr_conn *c)
 {
-	bool entered = enter(c);
+	bool entered = lwr__lwip_enter(c);
 
 	/* tcp_slowtmr counts both up before it looks at the PCB. */
 	tcp_ticks--;
@@ -572,7 +403,7 @@ void lwr__lwip_slow(struct lwr_conn *c)
 		tcp_clear_flags(c->pcb, TF_CLOSEPEND);
 		(void)tcp_shutdown(c->pcb, 0, 1);
 	}
-	leave(c, entered);
+	lwr__lwip_leave(c, entered);
 }
 
 void lwr__lwip_ack(struct lwr_conn *c)
@@ -581,17 +412,10 @@ void lwr__lwip_ack(struct lwr_conn *c)
 
 	if (!c->pcb || !(c->pcb->flags & TF_ACK_DELAY))
 		return;
-	entered = enter(c);
+	entered = lwr__lwip_enter(c);
 	tcp_ack_now(c->pcb);
 	(void)tcp_output(c->pcb);
-	leave(c, entered);
-}
-
-void lwr__lwip_resume(struct lwr_conn *c)
-{
-	lwr__conn_output(c);
-	if (c->pcb)
-		lw.stack->hooks->on_writable(lw.stack->arg, c);
+	lwr__lwip_leave(c, entered);
 }
 
 /* ---- opening and closing ------------------------------------------------------ */

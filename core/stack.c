@@ -136,8 +136,7 @@ static void unknown_tcp(struct lwr_stack *s, const struct lwr_pkt *pkt,
 
 	if (timewait_input(s, pkt, key, &seg)) {
 		pbuf_free(p);
-	} else if ((seg.flags & (FLAG_SYN | FLAG_ACK | FLAG_RST)) ==
-		   FLAG_SYN) {
+	} else if ((seg.flags & (FLAG_SYN | FLAG_ACK | FLAG_RST)) == FLAG_SYN) {
 		s->hooks->on_syn(s->arg, pkt);
 		pbuf_free(p);
 	} else {
@@ -282,7 +281,7 @@ static void resume_blocked(struct lwr_link *link)
 
 	lwr__list_move(&link->blocked, &todo);
 	while ((n = lwr__list_take(&todo)))
-		lwr__lwip_resume(LWR_CONTAINER(n, struct lwr_conn, on_blocked));
+		lwr__conn_resume(LWR_CONTAINER(n, struct lwr_conn, on_blocked));
 }
 
 void lwr__stack_drain(struct lwr_link *link)
@@ -430,8 +429,7 @@ void lwr__stack_stats(const struct lwr_stack *s, struct lwr_stats *sum)
 
 	*sum = s->stats;
 	for (n = s->links.next; n != &s->links; n = n->next)
-		add_stats(sum,
-			  &LWR_CONTAINER(n, struct lwr_link, node)->stats);
+		add_stats(sum, &LWR_CONTAINER(n, struct lwr_link, node)->stats);
 }
 
 int lwr__stack_init(struct lwr_stack *s, struct lwr_loop *loop,

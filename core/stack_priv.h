@@ -19,6 +19,14 @@ struct netif;
 /* core/lwip.c: the only file that touches lwIP's global state. */
 int lwr__lwip_open(struct lwr_stack *s);
 void lwr__lwip_close(struct lwr_stack *s);
+/*
+ * Around each call of lwIP's for a conn. Returns false when it was entered
+ * already (a callback); leave takes that back. The PCB may be gone afterwards.
+ */
+bool lwr__lwip_enter(struct lwr_conn *c);
+void lwr__lwip_leave(struct lwr_conn *c, bool entered);
+/* Bytes that may be in flight to the guest. */
+uint32_t lwr__lwip_window(const struct tcp_pcb *pcb);
 /* Makes the link's netif usable; lwIP never sees more than one at a time. */
 void lwr__lwip_netif(struct lwr_link *link);
 /* A segment for a conn with a PCB; p starts at the TCP header, and is taken. */
@@ -30,10 +38,11 @@ void lwr__lwip_stray(struct lwr_link *link, const struct lwr_pkt *pkt,
 void lwr__lwip_slow(struct lwr_conn *c);
 /* Sends a delayed ACK, if one is still due. */
 void lwr__lwip_ack(struct lwr_conn *c);
-/* Retries what a full ring kept back. */
-void lwr__lwip_resume(struct lwr_conn *c);
 /* True while lwIP has a timer running for this conn. */
 bool lwr__lwip_due(const struct lwr_conn *c);
+
+/* core/conn.c: retries what a full ring kept back. */
+void lwr__conn_resume(struct lwr_conn *c);
 
 /* core/stack_send.c: netif->output of either family. */
 err_t lwr__send_tcp(struct lwr_link *link, struct lwr_conn *c, struct pbuf *p,

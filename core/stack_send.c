@@ -109,8 +109,7 @@ void lwr__send_eth(struct lwr_link *link, struct pbuf *p, uint16_t ethertype,
 {
 	struct lwr_frame f = { .p = p };
 
-	if (!add_eth(link, p, ethertype, dst) ||
-	    lwr__stack_push(link, &f) < 0)
+	if (!add_eth(link, p, ethertype, dst) || lwr__stack_push(link, &f) < 0)
 		link->stats.drop_ring_full++;
 	pbuf_free(p);
 }
@@ -258,8 +257,11 @@ void lwr__send_ip(struct lwr_link *link, struct pbuf *p,
 		  uint8_t proto, uint8_t ttl)
 {
 	uint16_t hlen = lwr__addr_is4(dst) ? IP4_HLEN : IP6_HLEN;
-	struct ip_packet ip = { .src = src, .dst = dst, .proto = proto,
-				.ttl = ttl, .id = link->next_ip_id++ };
+	struct ip_packet ip = { .src = src,
+				.dst = dst,
+				.proto = proto,
+				.ttl = ttl,
+				.id = link->next_ip_id++ };
 	struct lwr_frame f = { .p = p };
 
 	if (p->tot_len + hlen <= link->caps.mtu)
@@ -310,10 +312,12 @@ static void send_uso(struct lwr_link *link, struct pbuf *p, uint16_t seg,
 		     const struct udp_ends *e)
 {
 	uint16_t ip_hlen = lwr__addr_is4(e->dst) ? IP4_HLEN : IP6_HLEN;
-	struct ip_packet ip = { .src = e->src, .dst = e->dst,
-				.proto = LWR_PROTO_UDP, .ttl = TTL };
-	struct lwr_frame f = { .p = p, .gso = LWR_GSO_UDP, .gso_size = seg,
-			       .needs_csum = 1 };
+	struct ip_packet ip = {
+		.src = e->src, .dst = e->dst, .proto = LWR_PROTO_UDP, .ttl = TTL
+	};
+	struct lwr_frame f = {
+		.p = p, .gso = LWR_GSO_UDP, .gso_size = seg, .needs_csum = 1
+	};
 
 	f.l4_off = (uint16_t)(LWR_ETH_HLEN + ip_hlen);
 	f.hdr_len = (uint16_t)(f.l4_off + UDP_HLEN);

@@ -9,40 +9,40 @@
 #include <stdint.h>
 
 /* X(field, "what it counts") */
-#define LWR_STATS(X)                                                          \
-	X(frames_g2h, "frames taken from the guest")                          \
-	X(bytes_g2h, "bytes of those frames, Ethernet header included")       \
-	X(frames_h2g, "frames given to the guest")                            \
-	X(bytes_h2g, "bytes of those frames, Ethernet header included")       \
-	X(drop_short, "guest frames shorter than their headers say")          \
-	X(drop_ethertype, "guest frames of an unknown EtherType or VLAN")     \
-	X(drop_malformed, "guest packets with impossible header fields")      \
-	X(drop_checksum, "guest packets with a wrong checksum")               \
-	X(drop_proto, "guest packets of an unsupported protocol")             \
-	X(drop_fragment, "guest fragments that were not reassembled")         \
+#define LWR_STATS(X)                                                           \
+	X(frames_g2h, "frames taken from the guest")                           \
+	X(bytes_g2h, "bytes of those frames, Ethernet header included")        \
+	X(frames_h2g, "frames given to the guest")                             \
+	X(bytes_h2g, "bytes of those frames, Ethernet header included")        \
+	X(drop_short, "guest frames shorter than their headers say")           \
+	X(drop_ethertype, "guest frames of an unknown EtherType or VLAN")      \
+	X(drop_malformed, "guest packets with impossible header fields")       \
+	X(drop_checksum, "guest packets with a wrong checksum")                \
+	X(drop_proto, "guest packets of an unsupported protocol")              \
+	X(drop_fragment, "guest fragments that were not reassembled")          \
 	X(drop_source, "guest packets from an address that cannot be its own") \
-	X(drop_dest, "guest packets to an address that is not relayed")       \
-	X(drop_memory, "guest packets dropped because memory ran out")        \
-	X(drop_ring_full, "frames to the guest dropped at a full ring")       \
+	X(drop_dest, "guest packets to an address that is not relayed")        \
+	X(drop_memory, "guest packets dropped because memory ran out")         \
+	X(drop_ring_full, "frames to the guest dropped at a full ring")        \
 	X(drop_link_refused, "frames that the guest's interface did not take") \
 	X(drop_framing, "clients ended because of an impossible frame length") \
-	X(tcp_opened, "TCP flows established")                                \
-	X(tcp_refused, "TCP connects that the host refused or reset")         \
-	X(tcp_unreachable, "TCP connects that failed as unreachable")         \
-	X(tcp_timeout, "TCP connects without an answer in time")              \
-	X(tcp_limited, "TCP connects refused at a limit")                     \
-	X(tcp_denied, "TCP connects refused by policy")                       \
-	X(tcp_reset_guest, "TCP flows reset by the guest")                    \
-	X(tcp_reset_host, "TCP flows reset by the host side")                 \
-	X(tcp_vanished, "TCP flows ended because the guest did not answer")   \
-	X(tcp_pending, "TCP connects in progress now")                        \
-	X(tcp_live, "TCP flows established now")                              \
-	X(udp_opened, "UDP flows opened")                                     \
-	X(udp_limited, "UDP flows evicted or refused at a limit")             \
-	X(udp_denied, "UDP datagrams refused by policy")                      \
-	X(udp_live, "UDP flows open now")                                     \
-	X(dns_queries, "DNS queries forwarded")                               \
-	X(icmp_sent, "ICMP and ICMPv6 errors sent to the guest")              \
+	X(tcp_opened, "TCP flows established")                                 \
+	X(tcp_refused, "TCP connects that the host refused or reset")          \
+	X(tcp_unreachable, "TCP connects that failed as unreachable")          \
+	X(tcp_timeout, "TCP connects without an answer in time")               \
+	X(tcp_limited, "TCP connects refused at a limit")                      \
+	X(tcp_denied, "TCP connects refused by policy")                        \
+	X(tcp_reset_guest, "TCP flows reset by the guest")                     \
+	X(tcp_reset_host, "TCP flows reset by the host side")                  \
+	X(tcp_vanished, "TCP flows ended because the guest did not answer")    \
+	X(tcp_pending, "TCP connects in progress now")                         \
+	X(tcp_live, "TCP flows established now")                               \
+	X(udp_opened, "UDP flows opened")                                      \
+	X(udp_limited, "UDP flows evicted or refused at a limit")              \
+	X(udp_denied, "UDP datagrams refused by policy")                       \
+	X(udp_live, "UDP flows open now")                                      \
+	X(dns_queries, "DNS queries forwarded")                                \
+	X(icmp_sent, "ICMP and ICMPv6 errors sent to the guest")               \
 	X(dhcp_acks, "DHCP leases granted or renewed")
 
 struct lwr_stats {

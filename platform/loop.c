@@ -148,7 +148,7 @@ uint64_t lwr__loop_now(const struct lwr_loop *l)
 int lwr__watch_start(struct lwr_loop *l, struct lwr_watch *w)
 {
 	struct epoll_event ev = {
-		.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+		.events = w->events | EPOLLRDHUP | EPOLLET,
 		.data.ptr = w,
 	};
 

@@ -21,6 +21,7 @@ struct lwr_timer;
  */
 struct lwr_watch {
 	int fd; /* -1: not watched */
+	uint32_t events; /* EPOLLIN, EPOLLOUT; hang-up is always told */
 	void (*on_event)(struct lwr_watch *w, uint32_t events);
 };
 
@@ -63,7 +64,7 @@ void lwr__loop_worked(struct lwr_loop *l);
 /* Monotonic milliseconds, as of the start of this tick. */
 uint64_t lwr__loop_now(const struct lwr_loop *l);
 
-/* Watches w->fd for EPOLLIN, OUT, RDHUP, edges only. Returns 0 or -errno. */
+/* Watches w->fd for edges of w->events. Returns 0 or -errno. */
 int lwr__watch_start(struct lwr_loop *l, struct lwr_watch *w);
 
 /* Ends the watch; call before the descriptor is closed. */

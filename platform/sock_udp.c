@@ -66,30 +66,32 @@ static ssize_t send_once(int fd, const struct msghdr *msg)
 	return r < 0 ? -errno : r;
 }
 
-/* One call; seg 0: one datagram. */
-static ssize_t send_msg(int fd, struct msghdr *msg, uint16_t seg)
+/* One datagram, or a train if the message says so. */
+static ssize_t send_msg(int fd, const struct msghdr *msg)
+{
+	ssize_t r = send_once(fd, msg);
+
+	if (r < 0 && r != -EAGAIN && r != -EMSGSIZE && r != -EINVAL)
+		r = send_once(fd, msg); /* it may have been an older one's */
+	return r;
+}
+
+static ssize_t send_train(int fd, struct msghdr msg, uint16_t seg)
 {
 	union {
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(uint16_t))];
-	} u;
+	} u = { 0 };
 	struct cmsghdr *c;
-	ssize_t r;
 
-	if (seg) {
-		memset(&u, 0, sizeof(u));
-		msg->msg_control = u.buf;
-		msg->msg_controllen = sizeof(u.buf);
-		c = CMSG_FIRSTHDR(msg);
-		c->cmsg_level = IPPROTO_UDP;
-		c->cmsg_type = UDP_SEGMENT;
-		c->cmsg_len = CMSG_LEN(sizeof(seg));
-		memcpy(CMSG_DATA(c), &seg, sizeof(seg));
-	}
-	r = send_once(fd, msg);
-	if (r < 0 && r != -EAGAIN && r != -EMSGSIZE && r != -EINVAL)
-		r = send_once(fd, msg); /* it may have been an older one's */
-	return r;
+	msg.msg_control = u.buf;
+	msg.msg_controllen = sizeof(u.buf);
+	c = CMSG_FIRSTHDR(&msg);
+	c->cmsg_level = IPPROTO_UDP;
+	c->cmsg_type = UDP_SEGMENT;
+	c->cmsg_len = CMSG_LEN(sizeof(seg));
+	memcpy(CMSG_DATA(c), &seg, sizeof(seg));
+	return send_msg(fd, &msg);
 }
 
 /* The bytes [off, off + len) of iov. Returns the parts used. */
@@ -134,16 +136,22 @@ static ssize_t send_part(int fd, const struct segments *s, size_t off,
 		.msg_iovlen = slice(s->iov, s->n, off, part, iov),
 	};
 
-	return send_msg(fd, &msg, part > s->seg ? s->seg : 0);
+	return part > s->seg ? send_train(fd, msg, s->seg) : send_msg(fd, &msg);
+}
+
+/* Bytes that one call takes: whole segments, at least one. */
+static size_t train_max(size_t seg)
+{
+	if (seg * SEGMENTS_MAX <= PAYLOAD_MAX)
+		return seg * SEGMENTS_MAX;
+	return seg <= PAYLOAD_MAX ? PAYLOAD_MAX - PAYLOAD_MAX % seg : seg;
 }
 
 static ssize_t send_segments(int fd, const struct segments *s)
 {
-	size_t count = PAYLOAD_MAX / s->seg, step, off = 0;
+	size_t step = train_max(s->seg), off = 0;
 	ssize_t r;
 
-	count = count < SEGMENTS_MAX ? count : SEGMENTS_MAX;
-	step = count > 1 ? count * s->seg : s->seg;
 	while (off < s->total) {
 		r = send_part(fd, s, off, step);
 		if ((r == -EINVAL || r == -EIO || r == -EMSGSIZE) &&
@@ -180,7 +188,7 @@ ssize_t lwr__sock_sendto(int fd, const struct iovec *iov, int n, uint16_t seg,
 
 	if (seg && s.total > seg)
 		return send_segments(fd, &s);
-	return send_msg(fd, &msg, 0);
+	return send_msg(fd, &msg);
 }
 
 /* ---- receiving ----------------------------------------------------------- */

@@ -213,6 +213,7 @@ static struct lwr_flow *new_flow(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 	if (!f)
 		return NULL;
 	f->watch.fd = fd;
+	f->watch.events = EPOLLIN | EPOLLOUT;
 	f->watch.on_event = on_event;
 	if (lwr__watch_start(t->stack->loop, &f->watch) < 0) {
 		free(f);
@@ -225,8 +226,7 @@ static struct lwr_flow *new_flow(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 	lwr__list_init(&f->on_ready);
 	lwr__list_append(&t->pending, &f->node);
 	if (!lwr__timer_active(&t->pending_timer))
-		lwr__timer_start(&t->pending_timer,
-				 config->connect_timeout_ms);
+		lwr__timer_start(&t->pending_timer, config->connect_timeout_ms);
 	lwr__conn_add(t->stack, &f->conn, pkt);
 	t->flows++;
 	t->connects++;
@@ -280,8 +280,8 @@ static void decide(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 		   const struct answer *a, struct lwr_syn *syn)
 {
 	struct lwr_dest guest = { pkt->dst, pkt->dport }, host;
-	enum lwr_verdict v = lwr__policy_dest(t->stack->config, t->dns, &guest,
-					      &host);
+	enum lwr_verdict v =
+		lwr__policy_dest(t->stack->config, t->dns, &guest, &host);
 	const char *limit = limit_reached(t);
 
 	if (v == LWR_ALLOW && !limit) {
@@ -304,8 +304,10 @@ static void decide(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 
 void lwr__tcp_on_syn(struct lwr_tcp *t, const struct lwr_pkt *pkt)
 {
-	struct lwr_key key = { .guest = pkt->src, .host = pkt->dst,
-			       .link = pkt->link->id, .gport = pkt->sport,
+	struct lwr_key key = { .guest = pkt->src,
+			       .host = pkt->dst,
+			       .link = pkt->link->id,
+			       .gport = pkt->sport,
 			       .hport = pkt->dport };
 	struct answer a = { .link = pkt->link, .key = &key };
 	struct lwr_syn *syn;

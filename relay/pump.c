@@ -33,6 +33,8 @@ enum {
 	FLUSH_AT = 256 * 1024, /* queued g2h bytes that go out at once */
 	BULK_CHUNKS = 8,
 	COPY_MAX = 2048, /* h2g: reads up to this are copied */
+	IN_FLIGHT = 2 * 1024 * 1024, /* h2g bytes of all flows, see below */
+	IN_FLIGHT_LEAST = 128 * 1024, /* of one flow */
 	TICK_SHARE = 1024 * 1024, /* h2g bytes of one flow in one tick */
 	COLLECT_MAX = 2048, /* pbufs gathered while the host is blocked */
 	COLLECTOR = 16 * 1024,
@@ -102,8 +104,8 @@ static void set_half(struct lwr_flow *f, uint8_t *half, enum lwr_half to,
 	if (*half == to)
 		return;
 	lwr__log(f->tcp->stack->log, LWR_LOG_DEBUG, "flow %llu %s %s->%s",
-		 (unsigned long long)f->id, dir, lwr__half_name((enum lwr_half)*half),
-		 lwr__half_name(to));
+		 (unsigned long long)f->id, dir,
+		 lwr__half_name((enum lwr_half) * half), lwr__half_name(to));
 	*half = (uint8_t)to;
 }
 
@@ -157,8 +159,7 @@ static bool may_grow(const struct lwr_flow *f)
 {
 	const struct lwr_tcp *t = f->tcp;
 
-	return !f->g2h_head &&
-	       t->queued < t->stack->config->max_buffer / 2;
+	return !f->g2h_head && t->queued < t->stack->config->max_buffer / 2;
 }
 
 int lwr__flow_pump_g2h(struct lwr_flow *f)
@@ -223,9 +224,9 @@ static void keep_chunk(struct lwr_flow *f, struct lwr_chunk *c)
 static int give(struct lwr_flow *f, struct lwr_chunk *c, uint32_t len,
 		bool copy)
 {
-	int err = len ? lwr__conn_write(&f->conn, c->data, (uint16_t)len,
-					copy) :
-			0;
+	int err =
+		len ? lwr__conn_write(&f->conn, c->data, (uint16_t)len, copy) :
+		      0;
 
 	if (err < 0 || len == 0 || copy) {
 		f->h2g_sent += err < 0 ? 0 : len;
@@ -342,13 +343,33 @@ static void host_eof(struct lwr_flow *f)
 	f->readable = false;
 }
 
+/*
+ * What the flow may read now. Beside window and ring there is a common bound
+ * on bytes in flight, for what is in flight should stay in the cache: a flow
+ * may have as much as is left of IN_FLIGHT, so n bulk flows settle at
+ * IN_FLIGHT / (n + 1) each.
+ */
+static uint32_t room_of(struct lwr_flow *f)
+{
+	uint32_t room = lwr__conn_room(&f->conn);
+	uint32_t flight = f->h2g_sent - f->h2g_acked;
+	uint64_t used = f->tcp->chunks.bytes;
+	uint32_t limit = IN_FLIGHT_LEAST;
+
+	if (used + IN_FLIGHT_LEAST < IN_FLIGHT)
+		limit = (uint32_t)(IN_FLIGHT - used);
+	if (flight >= limit)
+		return 0; /* its next acknowledgement comes back here */
+	return room < limit - flight ? room : limit - flight;
+}
+
 int lwr__flow_pump_h2g(struct lwr_flow *f)
 {
 	uint32_t room, share = TICK_SHARE;
 	ssize_t r;
 
 	while (f->readable && f->h2g == LWR_HALF_OPEN) {
-		room = lwr__conn_room(&f->conn);
+		room = room_of(f);
 		if (room == 0 && lwr__conn_stalled(&f->conn))
 			room = 1;
 		if (room == 0)

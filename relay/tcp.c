@@ -62,6 +62,15 @@ static void count_end(struct lwr_flow *f)
 	f->tcp->limit_logged = false;
 }
 
+/* A timer without a flow to wait for would only wake an idle process. */
+static void stop_idle_timers(struct lwr_tcp *t)
+{
+	if (lwr__list_empty(&t->pending))
+		lwr__timer_stop(&t->pending_timer);
+	if (lwr__list_empty(&t->alive))
+		lwr__timer_stop(&t->alive_timer);
+}
+
 void lwr__flow_kill(struct lwr_flow *f, bool reset_host)
 {
 	int fd = f->watch.fd;
@@ -84,6 +93,7 @@ void lwr__flow_kill(struct lwr_flow *f, bool reset_host)
 	lwr__list_remove(&f->on_ready);
 	lwr__list_remove(&f->node);
 	lwr__list_append(&f->tcp->dead, &f->node);
+	stop_idle_timers(f->tcp);
 }
 
 /* ---- events: note and remember -------------------------------------------- */
@@ -120,6 +130,7 @@ void lwr__tcp_on_open(struct lwr_tcp *t, struct lwr_conn *c)
 	c->link->stats.tcp_live++;
 	c->link->stats.tcp_opened++;
 	watch_keepalive(f);
+	stop_idle_timers(t);
 	lwr__flow_ready(f);
 	lwr__log(t->stack->log, LWR_LOG_DEBUG, "flow %llu open",
 		 (unsigned long long)f->id);
@@ -297,8 +308,7 @@ static void on_alive_timer(struct lwr_timer *timer)
 
 static void on_pending_timer(struct lwr_timer *timer)
 {
-	struct lwr_tcp *t = LWR_CONTAINER(timer, struct lwr_tcp,
-					  pending_timer);
+	struct lwr_tcp *t = LWR_CONTAINER(timer, struct lwr_tcp, pending_timer);
 
 	lwr__connect_timeouts(t);
 }

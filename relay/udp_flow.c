@@ -26,6 +26,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 enum { ANSWERED_MS = 10000 };
 
@@ -174,6 +175,7 @@ struct lwr_udp_flow *lwr__udp_flow_new(struct lwr_udp *u, struct lwr_link *link,
 	for (int i = 0; i < 2; i++) {
 		f->sock[i].flow = f;
 		f->sock[i].watch.fd = -1;
+		f->sock[i].watch.events = EPOLLIN;
 		f->sock[i].watch.on_event = lwr__udp_host_event;
 	}
 	key_of(&f->demux.key, link, guest);

@@ -179,11 +179,11 @@ static void deliver(struct lwr_udp_flow *f, const struct lwr_udp_peer *peer,
 		    size_t n, uint16_t seg)
 {
 	const struct lwr_key *k = &f->demux.key;
-	size_t off = 0, step = n, part;
+	size_t max = TRAIN_MAX, off = 0, step = n, part;
 	struct pbuf *p;
 
 	if (seg)
-		step = (size_t)(TRAIN_MAX / seg + 1) * seg;
+		step = seg < max ? max - max % seg : seg;
 	do {
 		part = n - off < step ? n - off : step;
 		p = lwr__send_alloc(part);

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What both ends of the bench's traffic share: see load.c for the theory. */
+#ifndef BENCH_LOAD_H
+#define BENCH_LOAD_H
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+
+enum {
+	PERIOD = 262139, /* prime */
+	CHUNK = 256 * 1024,
+	MAX_PORTS = 64,
+	GRACE_MS = 100, /* the sender outlasts the receiver's window */
+	STUCK_S = 10,
+	MAGIC = 0x6c6f6164,
+};
+
+enum mode { SINK = 1, SOURCE, ECHO };
+
+struct request {
+	uint32_t magic;
+	uint32_t mode;
+	uint32_t warm_ms;
+	uint32_t run_ms;
+	uint64_t length; /* 0: by time; else so many bytes, each compared */
+};
+
+struct report {
+	uint64_t total;
+	uint64_t counted; /* inside the window */
+	uint64_t bad;
+};
+
+struct meter {
+	struct report sum;
+	uint64_t first_ns;
+	uint64_t warm_ns;
+	uint64_t run_ns;
+	bool each_byte;
+};
+
+static unsigned char pattern[PERIOD + CHUNK];
+
+static inline void die(const char *what)
+{
+	fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static inline uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static inline uint64_t ms(uint32_t n)
+{
+	return (uint64_t)n * 1000000u;
+}
+
+static inline void pattern_init(void)
+{
+	uint64_t x = 0x9e3779b97f4a7c15u;
+
+	for (size_t i = 0; i < PERIOD; i++) {
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		pattern[i] = (unsigned char)x;
+	}
+	for (size_t i = 0; i < CHUNK; i++)
+		pattern[PERIOD + i] = pattern[i];
+}
+
+static inline void *alloc(size_t n, size_t size)
+{
+	void *p = calloc(n, size);
+
+	if (!p)
+		die("memory");
+	return p;
+}
+
+/* ---- what a receiver does with a read ---- */
+
+static inline void meter_init(struct meter *m, const struct request *r)
+{
+	*m = (struct meter){ .warm_ns = ms(r->warm_ms),
+			     .run_ns = ms(r->run_ms),
+			     .each_byte = r->length != 0 };
+}
+
+static inline bool piece_ok(const struct meter *m, const unsigned char *buf,
+			    size_t n)
+{
+	const unsigned char *want = pattern + m->sum.total % PERIOD;
+	size_t edge = n < 8 ? n : 8;
+
+	if (m->each_byte)
+		return memcmp(buf, want, n) == 0;
+	return memcmp(buf, want, edge) == 0 &&
+	       memcmp(buf + n - edge, want + n - edge, edge) == 0;
+}
+
+static inline void meter_take(struct meter *m, const unsigned char *buf,
+			      size_t n)
+{
+	uint64_t now = now_ns();
+
+	if (m->first_ns == 0)
+		m->first_ns = now;
+	if (!piece_ok(m, buf, n))
+		m->sum.bad++;
+	m->sum.total += n;
+	now -= m->first_ns;
+	if (now >= m->warm_ns && now < m->warm_ns + m->run_ns)
+		m->sum.counted += n;
+}
+
+/* ---- sockets ---- */
+
+static inline int tcp_socket(int flags)
+{
+	struct timeval stuck = { .tv_sec = STUCK_S };
+	int one = 1;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+
+	if (fd < 0)
+		return -1;
+	if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5) < 0)
+		die("cubic");
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &stuck, sizeof(stuck));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &stuck, sizeof(stuck));
+	return fd;
+}
+
+static inline bool send_all(int fd, const void *buf, size_t n)
+{
+	const unsigned char *p = buf;
+
+	while (n > 0) {
+		ssize_t k = send(fd, p, n, MSG_NOSIGNAL);
+
+		if (k <= 0)
+			return false;
+		p += k;
+		n -= (size_t)k;
+	}
+	return true;
+}
+
+static inline void raise_nofile(void)
+{
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
+		lim.rlim_cur = lim.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &lim);
+	}
+}
+
+#endif

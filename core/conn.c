@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the relay does with a connection: write, credit, half-close, probe.
+ *
+ * lwIP sends no part of a segment: one that is larger than the window would
+ * wait for the persist timer. So the relay asks for the room first and writes
+ * no more, and nothing is left unsent but what a full ring kept back.
+ *
+ * The receive window starts at WINDOW_FIRST (core/lwip.c), so that thousands
+ * of connections to hosts that do not read hold little, and doubles up to
+ * TCP_WND while the host takes a window's worth at once.
+ *
+ * Window updates are decided here, not by lwIP, whose threshold is a constant
+ * and too large for a guest without window scaling: a quarter of the window.
+ */
+#include "core/stack_priv.h"
+
+#include "lwip/priv/tcp_priv.h"
+
+#include <errno.h>
+
+enum {
+	QUEUE_RESERVE = 32, /* pbufs left for what must not fail */
+	RING_RESERVE = 16, /* slots left for ACKs and control segments */
+};
+
+static bool may_send(const struct tcp_pcb *pcb)
+{
+	return pcb && (pcb->state == ESTABLISHED || pcb->state == CLOSE_WAIT);
+}
+
+uint32_t lwr__conn_room(struct lwr_conn *c)
+{
+	const struct tcp_pcb *pcb = c->pcb;
+	uint32_t wnd, flight, room;
+
+	if (!may_send(pcb) || pcb->unsent ||
+	    pcb->snd_queuelen + QUEUE_RESERVE > TCP_SND_QUEUELEN)
+		return 0;
+	if (lwr__ring_room(&c->link->h2g) <= RING_RESERVE ||
+	    c->link->h2g.bytes >= LWR_RING_BYTES) {
+		lwr__list_remove(&c->on_blocked);
+		lwr__list_append(&c->link->blocked, &c->on_blocked);
+		return 0;
+	}
+	wnd = lwr__lwip_window(pcb);
+	flight = pcb->snd_lbb - pcb->lastack;
+	room = wnd > flight ? wnd - flight : 0;
+	room = LWIP_MIN(room, pcb->snd_buf);
+	/* Silly windows (RFC 9293 3.8.6.2.1): wait for a packet's worth. */
+	if (flight && room < LWIP_MIN(c->gso_size, pcb->snd_wnd_max / 2))
+		return 0;
+	return room;
+}
+
+uint16_t lwr__conn_segment(const struct lwr_conn *c)
+{
+	uint16_t opt = (uint16_t)(c->wire_mss - c->gso_size);
+	uint32_t half = c->pcb ? c->pcb->snd_wnd_max / 2 : 0;
+	uint32_t seg = (uint32_t)c->super_mss - opt;
+
+	/* lwIP's own limit: half of the largest window seen. */
+	if (half > opt && half < c->super_mss)
+		seg = half - opt;
+	return (uint16_t)seg;
+}
+
+bool lwr__conn_stalled(const struct lwr_conn *c)
+{
+	const struct tcp_pcb *pcb = c->pcb;
+
+	return may_send(pcb) && !pcb->unsent && !pcb->unacked &&
+	       pcb->snd_wnd == 0;
+}
+
+int lwr__conn_write(struct lwr_conn *c, const void *data, uint16_t len,
+		    bool copy)
+{
+	bool entered;
+	err_t err;
+
+	if (!may_send(c->pcb))
+		return -EPIPE;
+	entered = lwr__lwip_enter(c);
+	c->pcb->mss = c->super_mss;
+	err = tcp_write(c->pcb, data, len, copy ? TCP_WRITE_FLAG_COPY : 0);
+	c->pcb->mss = c->wire_mss;
+	lwr__lwip_leave(c, entered);
+	return err == ERR_OK ? 0 : -ENOMEM;
+}
+
+void lwr__conn_output(struct lwr_conn *c)
+{
+	bool entered;
+
+	if (!c->pcb)
+		return;
+	entered = lwr__lwip_enter(c);
+	(void)tcp_output(c->pcb); /* what is left waits for the ring */
+	lwr__lwip_leave(c, entered);
+}
+
+static bool guest_may_send(const struct tcp_pcb *pcb)
+{
+	return pcb->state == ESTABLISHED || pcb->state == FIN_WAIT_1 ||
+	       pcb->state == FIN_WAIT_2;
+}
+
+/* Window that the guest has not been told of. */
+static uint32_t unannounced(const struct tcp_pcb *pcb)
+{
+	return pcb->rcv_nxt + pcb->rcv_wnd - pcb->rcv_ann_right_edge;
+}
+
+/* Bytes to credit beside those that were taken, so that the window grows. */
+static uint32_t growth(struct lwr_conn *c, uint32_t n)
+{
+	uint32_t max = TCP_WND_MAX(c->pcb), extra;
+
+	c->moved += n;
+	if (c->moved < c->window || c->window >= max)
+		return 0;
+	extra = LWIP_MIN(c->window, max - c->window);
+	c->window += extra;
+	c->moved = 0;
+	return extra;
+}
+
+void lwr__conn_credit(struct lwr_conn *c, uint32_t n, bool grow)
+{
+	struct tcp_pcb *pcb = c->pcb;
+	bool entered;
+	u16_t take;
+
+	if (!pcb)
+		return;
+	entered = lwr__lwip_enter(c);
+	if (grow)
+		n += growth(c, n);
+	while (n > 0) {
+		take = (u16_t)LWIP_MIN(n, 0xffffu);
+		tcp_recved(pcb, take);
+		n -= take;
+	}
+	if (guest_may_send(pcb) && unannounced(pcb) >= c->window / 4) {
+		tcp_ack_now(pcb);
+		(void)tcp_output(pcb);
+	}
+	lwr__lwip_leave(c, entered);
+}
+
+int lwr__conn_shutdown(struct lwr_conn *c)
+{
+	bool entered;
+	err_t err;
+
+	if (!c->pcb)
+		return 0;
+	entered = lwr__lwip_enter(c);
+	err = tcp_shutdown(c->pcb, 0, 1);
+	lwr__lwip_leave(c, entered);
+	return err == ERR_OK ? 0 : -ENOMEM;
+}
+
+uint64_t lwr__conn_idle_ms(const struct lwr_conn *c)
+{
+	u32_t ticks = (u32_t)(lwr__loop_now(c->link->stack->loop) /
+			      TCP_SLOW_INTERVAL);
+
+	return c->pcb ? (uint64_t)(ticks - c->pcb->tmr) * TCP_SLOW_INTERVAL : 0;
+}
+
+unsigned lwr__conn_probe(struct lwr_conn *c)
+{
+	bool entered;
+	unsigned n;
+
+	if (!c->pcb)
+		return 0;
+	entered = lwr__lwip_enter(c);
+	(void)tcp_keepalive(c->pcb);
+	n = ++c->pcb->keep_cnt_sent; /* lwIP clears it with each segment */
+	lwr__lwip_leave(c, entered);
+	return n;
+}
+
+void lwr__conn_resume(struct lwr_conn *c)
+{
+	lwr__conn_output(c);
+	if (c->pcb)
+		c->link->stack->hooks->on_writable(c->link->stack->arg, c);
+}
