@@ -6,6 +6,9 @@
  * wait for the persist timer. So the relay asks for the room first and writes
  * no more, and nothing is left unsent but what a full ring kept back.
  *
+ * lwIP would probe a closed window only while it has something unsent, so that
+ * is done here too (RFC 9293 3.8.6.1).
+ *
  * The receive window starts at WINDOW_FIRST (core/lwip.c), so that thousands
  * of connections to hosts that do not read hold little, and doubles up to
  * TCP_WND while the host takes a window's worth at once.
@@ -22,6 +25,8 @@
 enum {
 	QUEUE_RESERVE = 32, /* pbufs left for what must not fail */
 	RING_RESERVE = 16, /* slots left for ACKs and control segments */
+	PROBE_FIRST = 300 / TCP_SLOW_INTERVAL, /* ticks; then doubled up to */
+	PROBE_MAX = 60 * 1000 / TCP_SLOW_INTERVAL,
 };
 
 static bool may_send(const struct tcp_pcb *pcb)
@@ -65,12 +70,45 @@ uint16_t lwr__conn_segment(const struct lwr_conn *c)
 	return (uint16_t)seg;
 }
 
-bool lwr__conn_stalled(const struct lwr_conn *c)
+void lwr__conn_stalled(struct lwr_conn *c)
 {
 	const struct tcp_pcb *pcb = c->pcb;
 
-	return may_send(pcb) && !pcb->unsent && !pcb->unacked &&
-	       pcb->snd_wnd == 0;
+	if (c->probe_every || !may_send(pcb) || pcb->unsent || pcb->unacked ||
+	    pcb->snd_wnd > 0)
+		return;
+	c->probe_every = PROBE_FIRST;
+	c->probe_wait = PROBE_FIRST;
+	lwr__stack_settle(c);
+}
+
+/*
+ * A segment without payload, one byte before what the guest expects: it
+ * answers with its window. Unlike lwIP's own probes it has the timestamp that
+ * was agreed on (RFC 7323 3.2), without which some guests would drop it.
+ */
+static void send_probe(struct tcp_pcb *pcb)
+{
+	pcb->snd_nxt--;
+	(void)tcp_send_empty_ack(pcb);
+	pcb->snd_nxt++;
+}
+
+void lwr__conn_probe_window(struct lwr_conn *c)
+{
+	bool entered;
+
+	if (c->pcb->snd_wnd > 0 || !may_send(c->pcb)) {
+		c->probe_every = 0;
+		return;
+	}
+	if (--c->probe_wait > 0)
+		return;
+	c->probe_every = (uint16_t)LWIP_MIN(c->probe_every * 2, PROBE_MAX);
+	c->probe_wait = c->probe_every;
+	entered = lwr__lwip_enter(c);
+	send_probe(c->pcb);
+	lwr__lwip_leave(c, entered);
 }
 
 int lwr__conn_write(struct lwr_conn *c, const void *data, uint16_t len,
@@ -178,7 +216,7 @@ unsigned lwr__conn_probe(struct lwr_conn *c)
 	if (!c->pcb)
 		return 0;
 	entered = lwr__lwip_enter(c);
-	(void)tcp_keepalive(c->pcb);
+	send_probe(c->pcb);
 	n = ++c->pcb->keep_cnt_sent; /* lwIP clears it with each segment */
 	lwr__lwip_leave(c, entered);
 	return n;

@@ -243,11 +243,44 @@ static void on_err(void *arg, err_t err)
 	lw.stack->hooks->on_end(lw.stack->arg, c, end);
 }
 
+/* Sizes of packets and segments: the SYN's options, the link's MTU. */
+static void set_sizes(struct lwr_conn *c)
+{
+	struct tcp_pcb *pcb = c->pcb;
+	bool four = lwr__addr_is4(&c->demux.key.guest);
+	uint16_t opt = pcb->flags & TF_TIMESTAMP ? OPT_TIMESTAMP : 0;
+	uint16_t max = (uint16_t)(c->link->caps.mtu - (four ? 40 : 60));
+	unsigned n = 1;
+
+	c->wire_mss = LWIP_MIN(pcb->mss, max);
+	c->wire_mss = (uint16_t)LWIP_MAX(c->wire_mss, MIN_GSO + opt);
+	c->gso_size = (uint16_t)(c->wire_mss - opt);
+	if (c->gso_size > MAX_PAYLOAD)
+		c->gso_size = MAX_PAYLOAD;
+	if (c->link->caps.gso_h2g)
+		n = (unsigned)LWIP_MIN(MAX_PAYLOAD / c->gso_size, MAX_GSO_SEGS);
+	c->super_mss = (uint16_t)(c->gso_size * n + opt);
+}
+
+static void set_window(struct lwr_conn *c)
+{
+	struct tcp_pcb *pcb = c->pcb;
+
+	c->window = LWIP_MIN(pcb->rcv_wnd, WINDOW_FIRST);
+	pcb->rcv_wnd = c->window;
+	pcb->rcv_ann_wnd = c->window;
+	pcb->rcv_ann_right_edge = pcb->rcv_nxt + c->window;
+}
+
 static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 {
 	(void)err;
-	if (pcb && arg)
-		lw.stack->hooks->on_open(lw.stack->arg, arg);
+	if (!pcb || !arg)
+		return ERR_OK;
+	/* Again: a repeated SYN may have had other options. */
+	set_sizes(arg);
+	set_window(arg);
+	lw.stack->hooks->on_open(lw.stack->arg, arg);
 	return ERR_OK;
 }
 
@@ -290,35 +323,6 @@ void lwr__lwip_stray(struct lwr_link *link, const struct lwr_pkt *pkt,
 	set_ip_data(link, &pkt->src, &pkt->dst);
 	tcp_input(p, &link->netif);
 	leave_link();
-}
-
-/* Sizes of packets and segments: the SYN's options, the link's MTU. */
-static void set_sizes(struct lwr_conn *c)
-{
-	struct tcp_pcb *pcb = c->pcb;
-	bool four = lwr__addr_is4(&c->demux.key.guest);
-	uint16_t opt = pcb->flags & TF_TIMESTAMP ? OPT_TIMESTAMP : 0;
-	uint16_t max = (uint16_t)(c->link->caps.mtu - (four ? 40 : 60));
-	unsigned n = 1;
-
-	c->wire_mss = LWIP_MIN(pcb->mss, max);
-	c->wire_mss = (uint16_t)LWIP_MAX(c->wire_mss, MIN_GSO + opt);
-	c->gso_size = (uint16_t)(c->wire_mss - opt);
-	if (c->gso_size > MAX_PAYLOAD)
-		c->gso_size = MAX_PAYLOAD;
-	if (c->link->caps.gso_h2g)
-		n = (unsigned)LWIP_MIN(MAX_PAYLOAD / c->gso_size, MAX_GSO_SEGS);
-	c->super_mss = (uint16_t)(c->gso_size * n + opt);
-}
-
-static void set_window(struct lwr_conn *c)
-{
-	struct tcp_pcb *pcb = c->pcb;
-
-	c->window = LWIP_MIN(pcb->rcv_wnd, WINDOW_FIRST);
-	pcb->rcv_wnd = c->window;
-	pcb->rcv_ann_wnd = c->window;
-	pcb->rcv_ann_right_edge = pcb->rcv_nxt + c->window;
 }
 
 int lwr__conn_accept(struct lwr_conn *c, const void *syn, size_t len)
@@ -382,7 +386,7 @@ bool lwr__lwip_due(const struct lwr_conn *c)
 {
 	const struct tcp_pcb *pcb = c->pcb;
 
-	if (pcb->unacked || pcb->unsent || pcb->ooseq ||
+	if (c->probe_every || pcb->unacked || pcb->unsent || pcb->ooseq ||
 	    pcb->flags & TF_CLOSEPEND)
 		return true;
 	return pcb->state != ESTABLISHED && pcb->state != CLOSE_WAIT &&
@@ -391,7 +395,11 @@ bool lwr__lwip_due(const struct lwr_conn *c)
 
 void lwr__lwip_slow(struct lwr_conn *c)
 {
-	bool entered = lwr__lwip_enter(c);
+	bool entered;
+
+	if (c->probe_every)
+		lwr__conn_probe_window(c);
+	entered = lwr__lwip_enter(c);
 
 	/* tcp_slowtmr counts both up before it looks at the PCB. */
 	tcp_ticks--;

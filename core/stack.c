@@ -74,28 +74,65 @@ static void key_of(struct lwr_key *key, const struct lwr_pkt *pkt)
 	key->hport = pkt->dport;
 }
 
-static void ack_timewait(const struct lwr_pkt *pkt,
+/* Finds the timestamp option (RFC 7323 3.2). False: there is none. */
+static bool timestamp_of(const struct lwr_pkt *pkt, uint32_t *value)
+{
+	enum { EOL = 0, NOP = 1, TIMESTAMP = 8 };
+	struct lwr_cursor c = lwr__cursor(pkt->data + pkt->l4, pkt->l4_len);
+	uint8_t kind, len;
+
+	lwr__cursor_bytes(&c, NULL, 12);
+	len = (uint8_t)((lwr__cursor_u8(&c) >> 4) * 4);
+	c = lwr__cursor(pkt->data + pkt->l4, len);
+	lwr__cursor_bytes(&c, NULL, TCP_HLEN);
+	while (c.left > 0 && !c.bad) {
+		kind = lwr__cursor_u8(&c);
+		if (kind == EOL)
+			return false;
+		if (kind == NOP)
+			continue;
+		len = lwr__cursor_u8(&c);
+		if (len < 2)
+			return false;
+		if (kind == TIMESTAMP) {
+			*value = lwr__cursor_u32(&c);
+			return !c.bad;
+		}
+		lwr__cursor_bytes(&c, NULL, len - 2u);
+	}
+	return false;
+}
+
+static void ack_timewait(struct lwr_stack *s, const struct lwr_pkt *pkt,
 			 const struct lwr_timewait_slot *tw)
 {
-	enum { HLEN = 20, DATA_OFFSET = 5 << 4 };
-	struct pbuf *p = lwr__send_alloc(HLEN);
-	struct lwr_cursor c;
-	uint64_t sum;
-	uint16_t csum;
+	enum { HLEN_MAX = TCP_HLEN + 12, NOP_NOP_TS_10 = 0x0101080a };
+	uint8_t b[HLEN_MAX] = { 0 };
+	struct lwr_cursor c = lwr__cursor(b, sizeof(b));
+	uint32_t echo = 0;
+	bool ts = timestamp_of(pkt, &echo);
+	uint16_t csum, hlen = ts ? HLEN_MAX : TCP_HLEN;
+	struct pbuf *p = lwr__send_alloc(hlen);
 
 	if (!p)
 		return;
-	memset(p->payload, 0, HLEN);
-	c = lwr__cursor(p->payload, HLEN);
 	lwr__cursor_put_u16(&c, pkt->dport);
 	lwr__cursor_put_u16(&c, pkt->sport);
 	lwr__cursor_put_u32(&c, tw->snd_nxt);
 	lwr__cursor_put_u32(&c, tw->rcv_nxt);
-	lwr__cursor_put_u8(&c, DATA_OFFSET);
+	lwr__cursor_put_u8(&c, (uint8_t)(hlen / 4 << 4));
 	lwr__cursor_put_u8(&c, FLAG_ACK);
-	sum = lwr__csum_pseudo(&pkt->dst, &pkt->src, LWR_PROTO_TCP, HLEN);
-	csum = lwr__csum(sum, p->payload, HLEN);
-	memcpy((uint8_t *)p->payload + 16, &csum, 2);
+	lwr__cursor_bytes(&c, NULL, 6); /* window, checksum, urgent: 0 */
+	if (ts) {
+		lwr__cursor_put_u32(&c, NOP_NOP_TS_10);
+		lwr__cursor_put_u32(&c, (uint32_t)now(s));
+		lwr__cursor_put_u32(&c, echo);
+	}
+	csum = lwr__csum(lwr__csum_pseudo(&pkt->dst, &pkt->src, LWR_PROTO_TCP,
+					  hlen),
+			 b, hlen);
+	memcpy(b + 16, &csum, 2);
+	memcpy(p->payload, b, hlen);
 	lwr__send_ip(pkt->link, p, &pkt->dst, &pkt->src, LWR_PROTO_TCP, 64);
 }
 
@@ -118,7 +155,7 @@ static bool timewait_input(struct lwr_stack *s, const struct lwr_pkt *pkt,
 	}
 	if (!(seg->flags & FLAG_RST) &&
 	    (seg->flags & (FLAG_SYN | FLAG_FIN) || seg->payload))
-		ack_timewait(pkt, tw);
+		ack_timewait(s, pkt, tw);
 	return true;
 }
 
@@ -127,6 +164,20 @@ static void strip(const struct lwr_pkt *pkt, struct pbuf *p)
 {
 	pbuf_remove_header(p, pkt->l4);
 	pbuf_realloc(p, (u16_t)pkt->l4_len);
+}
+
+/*
+ * A repeated SYN gets the same answer as the first, whatever its options: by
+ * now they are agreed on, but lwIP would take new ones over.
+ */
+static void drop_syn_options(struct pbuf *p)
+{
+	uint8_t *th = p->payload;
+
+	if (!(th[13] & FLAG_SYN))
+		return;
+	th[12] = TCP_HLEN / 4 << 4;
+	pbuf_realloc(p, TCP_HLEN);
 }
 
 static void unknown_tcp(struct lwr_stack *s, const struct lwr_pkt *pkt,
@@ -173,6 +224,7 @@ static void tcp_packet(struct lwr_stack *s, const struct lwr_pkt *pkt,
 		return;
 	}
 	strip(pkt, p);
+	drop_syn_options(p);
 	lwr__lwip_input(c, p);
 }
 

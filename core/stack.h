@@ -50,6 +50,8 @@ struct lwr_conn {
 	uint32_t moved; /* bytes credited since it last grew */
 	uint16_t wire_mss; /* MSS agreed with the guest, options included */
 	uint16_t gso_size; /* payload bytes of one packet on its wire */
+	uint16_t probe_every; /* ticks between probes of a closed window; 0: open */
+	uint16_t probe_wait; /* ticks until the next */
 	uint16_t super_mss; /* n * gso_size and options: a whole segment */
 };
 
@@ -152,8 +154,11 @@ uint32_t lwr__conn_room(struct lwr_conn *c);
 /* Payload bytes of the largest segment. */
 uint16_t lwr__conn_segment(const struct lwr_conn *c);
 
-/* The guest's window is closed and nothing in flight would reopen it. */
-bool lwr__conn_stalled(const struct lwr_conn *c);
+/*
+ * There is payload to send and no room: if the guest's window is closed and
+ * nothing in flight, it is probed until it opens.
+ */
+void lwr__conn_stalled(struct lwr_conn *c);
 
 /*
  * Queues payload for the guest without copying: `data` stays valid until it

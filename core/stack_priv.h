@@ -43,6 +43,8 @@ bool lwr__lwip_due(const struct lwr_conn *c);
 
 /* core/conn.c: retries what a full ring kept back. */
 void lwr__conn_resume(struct lwr_conn *c);
+/* A tick of a conn whose window is closed. */
+void lwr__conn_probe_window(struct lwr_conn *c);
 
 /* core/stack_send.c: netif->output of either family. */
 err_t lwr__send_tcp(struct lwr_link *link, struct lwr_conn *c, struct pbuf *p,

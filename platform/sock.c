@@ -65,6 +65,13 @@ ssize_t lwr__sock_readv(int fd, const struct iovec *iov, int n)
 	return r < 0 ? -errno : r;
 }
 
+bool lwr__sock_ended(int fd)
+{
+	char c;
+
+	return recv(fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 int lwr__sock_shutdown(int fd)
 {
 	return shutdown(fd, SHUT_WR) < 0 ? -errno : 0;

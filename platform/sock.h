@@ -28,6 +28,9 @@ ssize_t lwr__sock_writev(int fd, const struct iovec *iov, int n);
 /* Returns bytes read, 0 at the end of the stream, or -errno. */
 ssize_t lwr__sock_readv(int fd, const struct iovec *iov, int n);
 
+/* True if the next read would find the end of the stream, in order. */
+bool lwr__sock_ended(int fd);
+
 /* Half-closes the sending side. Returns 0 or -errno. */
 int lwr__sock_shutdown(int fd);
 

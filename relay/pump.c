@@ -14,9 +14,6 @@
  *      part of a segment). Bytes are read into chunks of a segment each,
  *      several at once in bulk, and lwIP refers to them there until they are
  *      acknowledged; a small read is copied and its chunk used again.
- *
- * A guest's closed window: lwIP probes only while it has something unsent
- * (RFC 9293 3.8.6.1), so one byte is given to it then.
  */
 #include "relay/flow.h"
 
@@ -370,10 +367,14 @@ int lwr__flow_pump_h2g(struct lwr_flow *f)
 
 	while (f->readable && f->h2g == LWR_HALF_OPEN) {
 		room = room_of(f);
-		if (room == 0 && lwr__conn_stalled(&f->conn))
-			room = 1;
-		if (room == 0)
+		if (room == 0) {
+			/* A FIN needs no window. */
+			if (f->hangup && lwr__sock_ended(f->watch.fd))
+				host_eof(f);
+			else
+				lwr__conn_stalled(&f->conn);
 			return 0;
+		}
 		r = pump_once(f, room < share ? room : share);
 		if (r == -EAGAIN)
 			return 0;
