@@ -129,21 +129,39 @@ static int replace_stats(const char *path, const struct lwr_stats *s)
 	return n;
 }
 
-static void write_stats(struct lwr_program *p)
+/*
+ * One descriptor is kept for the file, so that it can be written when flows
+ * have taken all others. Returns 0 or -errno.
+ */
+static int write_stats(struct lwr_program *p)
 {
 	struct lwr_stats sum;
 	int err = 0;
 
 	if (!p->opt->stats)
-		return;
+		return 0;
 	lwr__relay_stats(&p->relay, &sum);
+	close(p->spare_fd);
 	if (strcmp(p->opt->stats, "-") == 0)
 		print_stats(stderr, &sum);
 	else
 		err = replace_stats(p->opt->stats, &sum);
+	p->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (err)
 		lwr__log(&p->log, LWR_LOG_WARN, "--stats %s: %s", p->opt->stats,
 			 strerror(-err));
+	return err;
+}
+
+/* A path that cannot be written is told at the start, not at the end. */
+static int try_stats(struct lwr_program *p)
+{
+	int err = 0;
+
+	p->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (p->opt->stats && strcmp(p->opt->stats, "-") != 0)
+		err = write_stats(p);
+	return err ? LWR_EXIT_FAILURE : 0;
 }
 
 /* ---- signals and --exit-fd ---------------------------------------------- */
@@ -169,7 +187,7 @@ static void default_signal(struct lwr_program *p, uint32_t signo)
 		lwr__program_stop(p, LWR_EXIT_OK);
 		break;
 	case SIGUSR1:
-		write_stats(p);
+		(void)write_stats(p);
 		break;
 	case SIGHUP:
 	case SIGQUIT:
@@ -272,7 +290,9 @@ int lwr__program_start(struct lwr_program *p, const struct lwr_options *opt)
 		lwr__complain("cannot start", err, NULL);
 		return LWR_EXIT_FAILURE;
 	}
-	err = watch_exit_fd(p);
+	err = try_stats(p);
+	if (!err)
+		err = watch_exit_fd(p);
 	if (err) {
 		lwr__program_stop(p, err);
 		lwr__program_run(p);
@@ -323,7 +343,9 @@ void lwr__program_stop(struct lwr_program *p, int status)
 		return;
 	p->stopping = true;
 	p->status = status;
-	write_stats(p);
+	if (write_stats(p) < 0 && status == LWR_EXIT_OK)
+		p->status = LWR_EXIT_FAILURE;
+	close(p->spare_fd);
 	lwr__relay_close(&p->relay, on_relay_closed);
 }
 
@@ -377,6 +399,10 @@ int main(int argc, char **argv)
 		lwr__complain(err, 0, NULL);
 		status = LWR_EXIT_USAGE;
 		break;
+	}
+	if (fflush(stdout) < 0 || ferror(stdout)) {
+		lwr__complain("standard output", -errno, NULL);
+		status = LWR_EXIT_FAILURE;
 	}
 	free(o);
 	return status;

@@ -21,6 +21,7 @@ struct lwr_program {
 	uv_poll_t signal_poll;
 	uv_poll_t exit_poll; /* only with --exit-fd */
 	int signal_fd;
+	int spare_fd; /* for --stats */
 	bool stopping;
 	int status; /* the exit status */
 	/* A signal came. NULL: SIGTERM and SIGINT stop, SIGUSR1 dumps stats. */
