@@ -395,21 +395,21 @@ bool lwr__lwip_due(const struct lwr_conn *c)
 
 void lwr__lwip_slow(struct lwr_conn *c)
 {
+	struct tcp_pcb *pcb = c->pcb;
 	bool entered;
 
 	if (c->probe_every)
 		lwr__conn_probe_window(c);
 	entered = lwr__lwip_enter(c);
-
 	/* tcp_slowtmr counts both up before it looks at the PCB. */
 	tcp_ticks--;
-	c->pcb->last_timer = lw.timer_ctr++;
-	c->pcb->mss = c->super_mss;
+	pcb->last_timer = lw.timer_ctr++;
+	pcb->mss = c->super_mss;
 	tcp_slowtmr();
-	if (c->pcb && c->pcb->flags & TF_CLOSEPEND) {
-		/* There was no memory for the FIN. */
-		tcp_clear_flags(c->pcb, TF_CLOSEPEND);
-		(void)tcp_shutdown(c->pcb, 0, 1);
+	/* Still alive, and without its FIN because memory was short? */
+	if (c->pcb == pcb && pcb->flags & TF_CLOSEPEND) {
+		tcp_clear_flags(pcb, TF_CLOSEPEND);
+		(void)tcp_shutdown(pcb, 0, 1);
 	}
 	lwr__lwip_leave(c, entered);
 }

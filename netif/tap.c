@@ -341,7 +341,7 @@ static int write_plain(struct tap *t, const struct lwr_frame *f)
 static int write_frame(struct tap *t, const struct lwr_frame *f)
 {
 	return t->link.caps.csum_h2g_offload ? write_vnet(t, f) :
-						 write_plain(t, f);
+					       write_plain(t, f);
 }
 
 /* True: the frame left the ring, for good or ill. */

@@ -253,13 +253,14 @@ static void arm(struct lwr_udp *u)
 {
 	const struct lwr_udp_flow *a = head_of(&u->lru);
 	const struct lwr_udp_flow *b = head_of(&u->answered);
-	uint64_t now = lwr__loop_now(u->stack->loop), at;
+	uint64_t now = lwr__loop_now(u->stack->loop), at = UINT64_MAX;
 
 	if (!a && !b) {
 		lwr__timer_stop(&u->timer);
 		return;
 	}
-	at = expiry(a ? a : b);
+	if (a)
+		at = expiry(a);
 	if (b && expiry(b) < at)
 		at = expiry(b);
 	lwr__timer_start(&u->timer, at > now ? at - now : 0);
