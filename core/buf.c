@@ -69,7 +69,7 @@ static struct lwr_slab *slab_new(struct lwr_slab_pool *p)
 		p->free = s->next;
 		p->spare--;
 	} else {
-		s = malloc(sizeof(*s) + LWR_SLAB_SIZE);
+		s = malloc(sizeof(*s) + LWR_SLAB_SIZE + 1);
 		if (!s)
 			return NULL;
 	}
@@ -131,10 +131,12 @@ static void slab_pbuf_free(struct pbuf *p)
 
 static struct pbuf *copied(const uint8_t *data, size_t len)
 {
-	struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_RAM);
+	struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)(len + 1), PBUF_RAM);
 
-	if (p)
+	if (p) {
 		memcpy(p->payload, data, len);
+		pbuf_realloc(p, (u16_t)len);
+	}
 	return p;
 }
 

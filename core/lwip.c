@@ -174,14 +174,32 @@ uint32_t lwr__lwip_window(const struct tcp_pcb *pcb)
 	return LWIP_MIN(pcb->snd_wnd, pcb->cwnd);
 }
 
+/*
+ * lwIP neither sends part of a segment nor starts a timer for one that cwnd
+ * keeps back while nothing is in flight (it takes a segment for a packet), so
+ * cwnd is never smaller than two segments, and what waited for it goes out.
+ */
+static void open_cwnd(struct lwr_conn *c)
+{
+	struct tcp_pcb *pcb = c->pcb;
+	uint32_t least = 2u * c->super_mss;
+
+	if (!(pcb->flags & (TF_RTO | TF_INFR)))
+		least = TCP_SND_BUF;
+	if (pcb->cwnd >= least)
+		return;
+	pcb->cwnd = least;
+	if (pcb->unsent)
+		(void)tcp_output(pcb);
+}
+
 /* A pure window update calls nobody back: look after each segment. */
 static void look_at_window(struct lwr_conn *c)
 {
 	struct tcp_pcb *pcb = c->pcb;
 	uint32_t edge;
 
-	if (!(pcb->flags & (TF_RTO | TF_INFR)))
-		pcb->cwnd = TCP_SND_BUF;
+	open_cwnd(c);
 	edge = pcb->lastack + lwr__lwip_window(pcb);
 	if (edge == c->edge)
 		return;
@@ -197,6 +215,9 @@ void lwr__lwip_leave(struct lwr_conn *c, bool entered)
 		end_timewait(c);
 	if (c->pcb) {
 		c->pcb->mss = c->wire_mss;
+		/* An ACK may empty the queue; lwIP asserts that it did not. */
+		if (!c->pcb->unsent || c->pcb->unacked)
+			c->pcb->persist_backoff = 0;
 		if (c->pcb->state >= ESTABLISHED)
 			look_at_window(c);
 		lwr__stack_settle(c);
@@ -327,11 +348,14 @@ void lwr__lwip_stray(struct lwr_link *link, const struct lwr_pkt *pkt,
 
 int lwr__conn_accept(struct lwr_conn *c, const void *syn, size_t len)
 {
-	struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_RAM);
+	/* lwIP reads one byte behind an option that ends with its kind. */
+	struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)(len + 1), PBUF_RAM);
 
 	if (!p)
 		return -ENOMEM;
 	memcpy(p->payload, syn, len);
+	((uint8_t *)p->payload)[len] = 0;
+	pbuf_realloc(p, (u16_t)len);
 	lwr__lwip_enter(c);
 	set_ip_data(c->link, &c->demux.key.guest, &c->demux.key.host);
 	lw.listener->local_port = c->demux.key.hport;
@@ -376,6 +400,9 @@ void lwr__conn_abort(struct lwr_conn *c)
 	LWR_ASSERT(lw.current != c);
 	lwr__lwip_enter(c);
 	pcb = detach(c);
+	/* A RST beyond the guest's window is ignored (RFC 5961 3.2). */
+	if (TCP_SEQ_GT(pcb->snd_nxt, pcb->lastack + pcb->snd_wnd))
+		pcb->snd_nxt = pcb->lastack + pcb->snd_wnd;
 	tcp_abort(pcb);
 	lwr__lwip_leave(c, true);
 }

@@ -50,6 +50,12 @@ void lwr__conn_probe_window(struct lwr_conn *c);
 err_t lwr__send_tcp(struct lwr_link *link, struct lwr_conn *c, struct pbuf *p,
 		    uint16_t ethertype);
 
+/* core/segment.c: a valid TCP segment of a guest; p, its frame, is taken. */
+void lwr__stack_segment(struct lwr_stack *s, const struct lwr_pkt *pkt,
+			struct pbuf *p);
+/* The demultiplexer's key of a segment. */
+void lwr__stack_key(struct lwr_key *key, const struct lwr_pkt *pkt);
+
 /* core/stack.c */
 /* Puts the conn on the timer lists that its PCB asks for. */
 void lwr__stack_settle(struct lwr_conn *c);
