@@ -27,12 +27,12 @@
 
 enum {
 	IOV_MAX_G2H = 64,
-	FLUSH_AT = 256 * 1024, /* queued g2h bytes that go out at once */
+	FLUSH_AT = 60 * 1024, /* queued g2h bytes that go out at once */
 	BULK_CHUNKS = 8,
 	COPY_MAX = 2048, /* h2g: reads up to this are copied */
-	IN_FLIGHT = 2 * 1024 * 1024, /* h2g bytes of all flows, see below */
+	IN_FLIGHT = 1536 * 1024, /* h2g bytes of all flows, see below */
 	IN_FLIGHT_LEAST = 128 * 1024, /* of one flow */
-	TICK_SHARE = 1024 * 1024, /* h2g bytes of one flow in one tick */
+	TICK_SHARE = 256 * 1024, /* h2g bytes of one flow in one tick */
 	COLLECT_MAX = 2048, /* pbufs gathered while the host is blocked */
 	COLLECTOR = 16 * 1024,
 };
