@@ -129,9 +129,11 @@ static void slab_pbuf_free(struct pbuf *p)
 	free(sp);
 }
 
+/* One byte is spare: lwIP reads the length of an option that has none. */
 static struct pbuf *copied(const uint8_t *data, size_t len)
 {
-	struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)(len + 1), PBUF_RAM);
+	size_t room = len < UINT16_MAX ? len + 1 : len;
+	struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)room, PBUF_RAM);
 
 	if (p) {
 		memcpy(p->payload, data, len);
@@ -144,6 +146,8 @@ struct pbuf *lwr__slab_pbuf(struct lwr_slab_pool *p, uint8_t *data, size_t len)
 {
 	struct slab_pbuf *sp;
 
+	if (len > UINT16_MAX)
+		return NULL;
 	if (p->held > LWR_SLAB_HELD_MAX)
 		return copied(data, len);
 	sp = malloc(sizeof(*sp));

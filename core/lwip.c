@@ -328,10 +328,29 @@ static void set_ip_data(struct lwr_link *link, const struct lwr_addr *src,
 	to_lwip(&ip_data.current_iphdr_dest, dst);
 }
 
+/*
+ * lwIP does not trim every out-of-order segment to the window, and moves a FIN
+ * from one to another; later it asserts that all of it fits. So they are
+ * trimmed here, and lose their FIN, which the guest repeats in its place.
+ */
+static void trim_ahead(const struct tcp_pcb *pcb, struct pbuf *p)
+{
+	struct tcp_hdr *th = p->payload;
+	u32_t seq = lwip_ntohl(th->seqno), edge = pcb->rcv_nxt + pcb->rcv_wnd;
+	u16_t hlen = TCPH_HDRLEN_BYTES(th);
+
+	if (!TCP_SEQ_GT(seq, pcb->rcv_nxt))
+		return; /* in order: lwIP trims it */
+	TCPH_UNSET_FLAG(th, TCP_FIN);
+	if (TCP_SEQ_LT(seq, edge) && (u32_t)(p->tot_len - hlen) > edge - seq)
+		pbuf_realloc(p, (u16_t)(hlen + (edge - seq)));
+}
+
 void lwr__lwip_input(struct lwr_conn *c, struct pbuf *p)
 {
 	bool entered = lwr__lwip_enter(c);
 
+	trim_ahead(c->pcb, p);
 	set_ip_data(c->link, &c->demux.key.guest, &c->demux.key.host);
 	tcp_input(p, &c->link->netif);
 	lwr__lwip_leave(c, entered);

@@ -17,6 +17,7 @@ int lwr__sock_connect(const struct sockaddr *sa, socklen_t len, bool *done)
 	if (fd < 0)
 		return -errno;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	(void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
 	*done = connect(fd, sa, len) == 0;
 	if (*done || errno == EINPROGRESS)
 		return fd;

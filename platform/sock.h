@@ -14,7 +14,7 @@
 #include <sys/uio.h>
 
 /*
- * Starts a TCP connection with TCP_NODELAY.
+ * Starts a TCP connection with TCP_NODELAY; urgent data are read as plain data.
  * Returns the descriptor, or -errno; *done says whether it is connected yet.
  */
 int lwr__sock_connect(const struct sockaddr *sa, socklen_t len, bool *done);

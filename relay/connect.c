@@ -8,7 +8,7 @@
  *	refused, reset                     RST
  *	no route to net or host, timeout   ICMP unreachable
  *	forbidden, here or by policy       ICMP administratively prohibited
- *	a limit of the relay or the host   RST, counted, logged once
+ *	a limit of the relay or the host   RST, counted, logged once a minute
  */
 #include "relay/flow.h"
 #include "relay/policy.h"
@@ -19,6 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+
+enum {
+	SYN_MAX = 128, /* bytes of a SYN that is held */
+	LOG_EVERY_MS = 60 * 1000,
+};
 
 /* A held SYN: the IP packet without payload. */
 struct lwr_syn {
@@ -44,12 +49,12 @@ static struct lwr_syn *copy_syn(const struct lwr_pkt *pkt)
 	hlen = (uint16_t)((lwr__cursor_u8(&c) >> 4) * 4);
 	if (c.bad || hlen > pkt->l4_len)
 		return NULL;
-	syn = malloc(sizeof(*syn) + 128);
+	syn = malloc(sizeof(*syn) + SYN_MAX);
 	if (!syn)
 		return NULL;
 	syn->tcp = (uint16_t)(pkt->l4 - pkt->l3);
 	syn->len = (uint16_t)(syn->tcp + hlen);
-	if (syn->len > 128) { /* IPv6 with extension headers, IPv4 options */
+	if (syn->len > SYN_MAX) { /* IPv6 with long extension headers */
 		free(syn);
 		return NULL;
 	}
@@ -83,12 +88,16 @@ static void unreach(const struct lwr_stack *s, const struct answer *a,
 			  a->syn->data, a->syn->len);
 }
 
+/* At most once a minute: a guest must not be able to fill the log. */
 static void log_limit(struct lwr_tcp *t, const char *what)
 {
-	if (!t->limit_logged)
-		lwr__log(t->stack->log, LWR_LOG_WARN,
-			 "connections refused at a limit: %s", what);
-	t->limit_logged = true;
+	uint64_t now = lwr__loop_now(t->stack->loop);
+
+	if (t->limit_logged_ms && now - t->limit_logged_ms < LOG_EVERY_MS)
+		return;
+	t->limit_logged_ms = now;
+	lwr__log(t->stack->log, LWR_LOG_WARN,
+		 "connections refused at a limit: %s", what);
 }
 
 /* Tells the guest why its connect failed with the negative errno `err`. */
@@ -195,6 +204,9 @@ static void on_event(struct lwr_watch *w, uint32_t events)
 
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		f->readable = true;
+	/* A read ends early at urgent data: no short cut from now on. */
+	if (events & EPOLLPRI)
+		f->readable = f->hangup = true;
 	if (events & EPOLLOUT)
 		f->writable = true;
 	if (events & (EPOLLRDHUP | EPOLLHUP))
@@ -213,7 +225,7 @@ static struct lwr_flow *new_flow(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 	if (!f)
 		return NULL;
 	f->watch.fd = fd;
-	f->watch.events = EPOLLIN | EPOLLOUT;
+	f->watch.events = EPOLLIN | EPOLLOUT | EPOLLPRI;
 	f->watch.on_event = on_event;
 	if (lwr__watch_start(t->stack->loop, &f->watch) < 0) {
 		free(f);

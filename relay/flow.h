@@ -37,7 +37,7 @@ struct lwr_flow {
 	uint8_t h2g;
 	bool readable; /* of the host socket: until EAGAIN */
 	bool writable;
-	bool hangup; /* read until the end or the error */
+	bool hangup; /* read until EAGAIN, the end or the error */
 	bool error; /* the socket has one pending */
 	bool bulk; /* the last read was filled: read into many chunks */
 	bool finished; /* lwIP closed its side in order */

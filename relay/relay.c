@@ -18,7 +18,9 @@ static bool on_tick(void *arg)
 	lwr__tcp_tick(&r->tcp);
 	more = lwr__udp_tick(&r->udp);
 	lwr__stack_flush(&r->stack);
-	return lwr__tcp_reap(&r->tcp) || more;
+	more = lwr__tcp_reap(&r->tcp) || more;
+	/* A drained ring lets go what it kept back: frames for the next tick. */
+	return more || !lwr__list_empty(&r->stack.drain);
 }
 
 static void on_syn(void *arg, const struct lwr_pkt *pkt)

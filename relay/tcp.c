@@ -59,7 +59,6 @@ static void count_end(struct lwr_flow *f)
 		f->tcp->connects--;
 		st->tcp_pending--;
 	}
-	f->tcp->limit_logged = false;
 }
 
 /* A timer without a flow to wait for would only wake an idle process. */

@@ -28,7 +28,7 @@ struct lwr_tcp {
 	uint32_t flows; /* pending and established */
 	uint32_t connects; /* of those, not established yet */
 	uint64_t next_id;
-	bool limit_logged; /* once until there is room again */
+	uint64_t limit_logged_ms; /* when a limit was last logged; 0: never */
 };
 
 int lwr__tcp_init(struct lwr_tcp *t, struct lwr_stack *stack,

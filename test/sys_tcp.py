@@ -889,6 +889,26 @@ def keep_alive_leaves_an_idle_guest_alone():
         upload_check(t, conn, sock, b"still here")
 
 
+@case(families=True)
+def segments_across_the_edge_of_the_window_do_no_harm(v):
+    """lwIP asserts that what it kept out of order fits the window."""
+    with bench() as t:
+        for covered_fin in (False, True):
+            conn, sock = t.pair(v, wscale=None)
+            edge, start = 65535, conn.snd_nxt
+            if covered_fin:
+                conn.segment(p.ACK | p.FIN, b"x", seq=start + 1000)
+            else:
+                conn.segment(p.ACK, bytes(100), seq=start + edge - 1)
+            conn.segment(p.ACK, bytes(100), seq=start)
+            conn.segment(p.ACK, bytes(edge - 100 - (not covered_fin)), seq=start + 100)
+            t.guest.quiet(0.2)
+            conn.send_rst()
+            sock.close()
+        conn, sock = t.pair(v)
+        upload_check(t, conn, sock, b"still here")
+
+
 # --- random ------------------------------------------------------------------
 
 
