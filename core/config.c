@@ -35,28 +35,28 @@ static bool is_special(const struct lwr_addr *net)
 	       lwr__addr_is_linklocal(net) || lwr__addr_is_any(net);
 }
 
-int lwr__config_subnet(struct lwr_config *c, const struct lwr_prefix *p)
+int lwr__net_subnet(struct lwr_net *net, const struct lwr_prefix *p)
 {
 	bool small = p->len > LAST_WITH_15;
 
 	if (!lwr__addr_is4(&p->net) || p->len < LARGEST4 ||
 	    p->len > SMALLEST4 || is_special(&p->net))
 		return -EINVAL;
-	c->subnet = *p;
-	c->gateway = host_in(&p->net, HOST_GATEWAY);
-	c->dns = host_in(&p->net, HOST_DNS);
-	c->guest = host_in(&p->net, small ? HOST_GUEST_SMALL : HOST_GUEST);
+	net->subnet = *p;
+	net->gateway = host_in(&p->net, HOST_GATEWAY);
+	net->dns = host_in(&p->net, HOST_DNS);
+	net->guest = host_in(&p->net, small ? HOST_GUEST_SMALL : HOST_GUEST);
 	return 0;
 }
 
-int lwr__config_subnet6(struct lwr_config *c, const struct lwr_prefix *p)
+int lwr__net_subnet6(struct lwr_net *net, const struct lwr_prefix *p)
 {
 	if (lwr__addr_is4(&p->net) || p->len != PREFIX6 || is_special(&p->net))
 		return -EINVAL;
-	c->subnet6 = *p;
-	c->gateway6 = host_in(&p->net, HOST_GATEWAY);
-	c->dns6 = host_in(&p->net, HOST_DNS);
-	c->guest6 = host_in(&p->net, 0x15); /* reads as fd00::15 */
+	net->subnet6 = *p;
+	net->gateway6 = host_in(&p->net, HOST_GATEWAY);
+	net->dns6 = host_in(&p->net, HOST_DNS);
+	net->guest6 = host_in(&p->net, 0x15); /* reads as fd00::15 */
 	return 0;
 }
 
@@ -66,8 +66,8 @@ void lwr__config_init(struct lwr_config *c)
 	struct lwr_prefix p6 = { lwr__addr_from16(net6), PREFIX6 };
 
 	*c = (struct lwr_config){
-		.ipv6 = true,
-		.gateway6_ll = lwr__addr_from16(gateway_ll),
+		.net.ipv6 = true,
+		.net.gateway6_ll = lwr__addr_from16(gateway_ll),
 		.connect_timeout_ms = 10000,
 		.keep_alive_s = 120,
 		.udp_timeout_s = 180,
@@ -77,7 +77,7 @@ void lwr__config_init(struct lwr_config *c)
 		.max_buffer = 1ull << 30,
 		.ring_size = 1024,
 	};
-	memcpy(c->gateway_mac, mac, sizeof(mac));
-	lwr__config_subnet(c, &p4);
-	lwr__config_subnet6(c, &p6);
+	memcpy(c->net.gateway_mac, mac, sizeof(mac));
+	lwr__net_subnet(&c->net, &p4);
+	lwr__net_subnet6(&c->net, &p6);
 }

@@ -10,8 +10,9 @@
 
 enum { LWR_DNS_MAX = 4, LWR_DOMAIN_MAX = 255 };
 
-struct lwr_config {
-	uint16_t mtu; /* of guests; 0: the link's default */
+/* The network that a guest sees; one for each link, or one for all. */
+struct lwr_net {
+	uint16_t mtu; /* 0: the link's default */
 
 	struct lwr_prefix subnet; /* IPv4 subnet of the guest */
 	struct lwr_addr gateway; /* 10.0.2.2: router, alias of the host */
@@ -28,6 +29,11 @@ struct lwr_config {
 	uint8_t gateway_mac[6]; /* locally administered */
 
 	bool host_loopback; /* the gateway's address reaches 127.0.0.1, ::1 */
+};
+
+struct lwr_config {
+	struct lwr_net net; /* of links that have none of their own */
+
 	uint32_t connect_timeout_ms;
 	uint32_t keep_alive_s; /* silence before the first probe */
 	uint32_t udp_timeout_s;
@@ -49,7 +55,7 @@ struct lwr_config {
 void lwr__config_init(struct lwr_config *c);
 
 /* Places gateway, DNS and guest in a new subnet as the defaults do. */
-int lwr__config_subnet(struct lwr_config *c, const struct lwr_prefix *p);
-int lwr__config_subnet6(struct lwr_config *c, const struct lwr_prefix *p);
+int lwr__net_subnet(struct lwr_net *net, const struct lwr_prefix *p);
+int lwr__net_subnet6(struct lwr_net *net, const struct lwr_prefix *p);
 
 #endif

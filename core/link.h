@@ -6,6 +6,7 @@
 #ifndef LWR_CORE_LINK_H
 #define LWR_CORE_LINK_H
 
+#include "core/config.h"
 #include "core/list.h"
 #include "core/ring.h"
 #include "core/stats.h"
@@ -41,6 +42,7 @@ struct lwr_link {
 	const struct lwr_link_ops *ops;
 	struct lwr_link_caps caps;
 	struct lwr_stack *stack;
+	const struct lwr_net *net; /* borrowed; NULL: the relay's own */
 	/* The guest left: 0, or the -errno that ended it. May remove the link. */
 	void (*on_gone)(struct lwr_link *link, int err);
 	void *owner; /* of on_gone */

@@ -52,10 +52,10 @@ static void count_drop(struct lwr_link *link, enum lwr_drop why)
 }
 
 /* The frame is for us: to the gateway, or to a group (IEEE 802.3 3.2.3). */
-static bool for_us(const struct lwr_stack *s, const struct lwr_pkt *pkt)
+static bool for_us(const struct lwr_pkt *pkt)
 {
 	return (pkt->data[0] & 1) ||
-	       memcmp(pkt->data, s->config->gateway_mac, 6) == 0;
+	       memcmp(pkt->data, pkt->link->net->gateway_mac, 6) == 0;
 }
 
 static void learn_mac(struct lwr_link *link, const struct lwr_pkt *pkt)
@@ -98,7 +98,7 @@ void lwr__stack_input(struct lwr_link *link, struct pbuf *p,
 		pbuf_free(p);
 		return;
 	}
-	if (!for_us(s, &pkt)) {
+	if (!for_us(&pkt)) {
 		link->stats.drop_dest++;
 		pbuf_free(p);
 		return;
@@ -230,6 +230,8 @@ int lwr__stack_add_link(struct lwr_stack *s, struct lwr_link *link)
 	if (err)
 		return err;
 	link->stack = s;
+	if (!link->net)
+		link->net = &s->config->net;
 	link->id = s->next_link_id++;
 	link->up = true;
 	memset(link->guest_mac, 0xff, 6);

@@ -38,7 +38,7 @@ static bool add_eth(struct lwr_link *link, struct pbuf *p, uint16_t ethertype,
 		return false;
 	c = lwr__cursor(p->payload, LWR_ETH_HLEN);
 	lwr__cursor_put_bytes(&c, dst, 6);
-	lwr__cursor_put_bytes(&c, link->stack->config->gateway_mac, 6);
+	lwr__cursor_put_bytes(&c, link->net->gateway_mac, 6);
 	lwr__cursor_put_u16(&c, ethertype);
 	return true;
 }

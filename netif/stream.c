@@ -240,7 +240,7 @@ static const struct lwr_link_ops stream_ops = {
 };
 
 static struct stream *stream_new(struct lwr_stack *stack, const char *name,
-				 uint16_t mtu)
+				 const struct lwr_net *net)
 {
 	struct stream *s = calloc(1, sizeof(*s));
 
@@ -248,8 +248,9 @@ static struct stream *stream_new(struct lwr_stack *stack, const char *name,
 		return NULL;
 	s->link.ops = &stream_ops;
 	s->link.stack = stack;
+	s->link.net = net;
 	s->link.caps = (struct lwr_link_caps){
-		.mtu = mtu ? mtu : MTU_DEFAULT,
+		.mtu = net->mtu ? net->mtu : MTU_DEFAULT,
 		.max_frame = LWR_FRAMING_MAX,
 		.gso_h2g = true,
 		.uso_h2g = true,
@@ -261,15 +262,15 @@ static struct stream *stream_new(struct lwr_stack *stack, const char *name,
 	return s;
 }
 
-int lwr__stream_listen(struct lwr_stack *stack, const char *path, uint16_t mtu,
-		       struct lwr_link **out)
+int lwr__stream_listen(struct lwr_stack *stack, const char *path,
+		       const struct lwr_net *net, struct lwr_link **out)
 {
 	char name[sizeof(struct sockaddr_un) + 16];
 	struct stream *s;
 	int err;
 
 	snprintf(name, sizeof(name), "stream:%.107s", path);
-	s = stream_new(stack, name, mtu);
+	s = stream_new(stack, name, net);
 	if (!s)
 		return -ENOMEM;
 	err = lwr__unix_listen(&s->sock, path);
@@ -312,14 +313,14 @@ static int adopt_fd(int fd)
 }
 
 int lwr__stream_fd(struct lwr_stack *stack, const char *name, int fd,
-		   uint16_t mtu, struct lwr_link **out)
+		   const struct lwr_net *net, struct lwr_link **out)
 {
 	struct stream *s;
 	int err = adopt_fd(fd);
 
 	if (err)
 		return err;
-	s = stream_new(stack, name, mtu);
+	s = stream_new(stack, name, net);
 	if (!s)
 		return -ENOMEM;
 	err = lwr__stack_add_link(stack, &s->link);

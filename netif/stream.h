@@ -11,15 +11,15 @@
 #include <stdint.h>
 
 /*
- * Listens on `path` and serves one client at a time; a second one is refused,
+ * `net` is borrowed while the link lives. Listens on `path` and serves one client at a time; a second one is refused,
  * the next one served after it leaves. A stale socket file is replaced, a
  * live owner's is not: -EADDRINUSE. Returns 0 and the link, or -errno.
  */
-int lwr__stream_listen(struct lwr_stack *stack, const char *path, uint16_t mtu,
-		       struct lwr_link **out);
+int lwr__stream_listen(struct lwr_stack *stack, const char *path,
+		       const struct lwr_net *net, struct lwr_link **out);
 
 /* The same on a connected socket, taken on success; it serves this client. */
 int lwr__stream_fd(struct lwr_stack *stack, const char *name, int fd,
-		   uint16_t mtu, struct lwr_link **out);
+		   const struct lwr_net *net, struct lwr_link **out);
 
 #endif

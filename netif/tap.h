@@ -13,6 +13,7 @@
  * UDP segmentation was accepted. Returns 0 and the link, or -errno.
  */
 int lwr__tap_new(struct lwr_stack *stack, const char *name, int fd,
-		 uint16_t mtu, bool vnet, bool uso, struct lwr_link **out);
+		 const struct lwr_net *net, bool vnet, bool uso,
+		 struct lwr_link **out);
 
 #endif

@@ -77,14 +77,14 @@ static void refuse(const struct answer *a)
 			 a->key->hport, syn_seq(a->syn));
 }
 
-static void unreach(const struct lwr_stack *s, const struct answer *a,
-		    enum lwr_unreach why)
+static void unreach(const struct answer *a, enum lwr_unreach why)
 {
 	bool four = lwr__addr_is4(&a->key->host);
 
 	/* From the gateway: it is the router that says so. */
 	lwr__send_unreach(a->link, why,
-			  four ? &s->config->gateway : &s->config->gateway6,
+			  four ? &a->link->net->gateway :
+				 &a->link->net->gateway6,
 			  a->syn->data, a->syn->len);
 }
 
@@ -115,23 +115,23 @@ static void answer_error(struct lwr_tcp *t, const struct answer *a, int err)
 	case EAFNOSUPPORT:
 	case ENETDOWN:
 		st->tcp_unreachable++;
-		unreach(t->stack, a, LWR_UNREACH_NET);
+		unreach(a, LWR_UNREACH_NET);
 		break;
 	case EHOSTUNREACH:
 	case EHOSTDOWN:
 	case EADDRNOTAVAIL:
 		st->tcp_unreachable++;
-		unreach(t->stack, a, LWR_UNREACH_HOST);
+		unreach(a, LWR_UNREACH_HOST);
 		break;
 	case ETIMEDOUT:
 		st->tcp_timeout++;
-		unreach(t->stack, a, LWR_UNREACH_HOST);
+		unreach(a, LWR_UNREACH_HOST);
 		break;
 	case EACCES:
 	case EPERM:
 	case EINVAL:
 		st->tcp_unreachable++;
-		unreach(t->stack, a, LWR_UNREACH_PROHIBITED);
+		unreach(a, LWR_UNREACH_PROHIBITED);
 		break;
 	default: /* EMFILE, ENFILE, ENOMEM, ENOBUFS, and what is not foreseen */
 		st->tcp_limited++;
@@ -293,7 +293,7 @@ static void decide(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 {
 	struct lwr_dest guest = { pkt->dst, pkt->dport }, host;
 	enum lwr_verdict v =
-		lwr__policy_dest(t->stack->config, t->dns, &guest, &host);
+		lwr__policy_dest(pkt->link->net, t->dns, &guest, &host);
 	const char *limit = limit_reached(t);
 
 	if (v == LWR_ALLOW && !limit) {
@@ -302,7 +302,7 @@ static void decide(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 	}
 	if (v == LWR_DENY) {
 		a->link->stats.tcp_denied++;
-		unreach(t->stack, a, LWR_UNREACH_PROHIBITED);
+		unreach(a, LWR_UNREACH_PROHIBITED);
 	} else if (v == LWR_REFUSE) {
 		a->link->stats.tcp_refused++;
 		refuse(a);
@@ -324,7 +324,7 @@ void lwr__tcp_on_syn(struct lwr_tcp *t, const struct lwr_pkt *pkt)
 	struct answer a = { .link = pkt->link, .key = &key };
 	struct lwr_syn *syn;
 
-	if (!lwr__policy_source(t->stack->config, &pkt->src)) {
+	if (!lwr__policy_source(pkt->link->net, &pkt->src)) {
 		pkt->link->stats.drop_source++;
 		return;
 	}

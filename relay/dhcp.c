@@ -55,7 +55,7 @@ enum {
 
 /* Where an answer is put together. */
 struct reply {
-	const struct lwr_config *config;
+	const struct lwr_net *net;
 	const struct lwr_dns *dns;
 	const struct lwr_dhcp_request *request;
 	uint16_t mtu;
@@ -86,9 +86,9 @@ static void put_addr(struct reply *r, uint8_t code, const struct lwr_addr *a)
 	put_option(r, code, a->b + 12, 4);
 }
 
-static uint32_t netmask(const struct lwr_config *c)
+static uint32_t netmask(const struct lwr_net *net)
 {
-	return 0xffffffffu << (128 - c->subnet.len);
+	return 0xffffffffu << (128 - net->subnet.len);
 }
 
 static void put_mtu(struct reply *r)
@@ -126,25 +126,25 @@ static void put_router(struct reply *r)
 	/* The mask comes first if both come (RFC 2132 3.3). */
 	if (memchr(q->list, LWR_DHCP_OPT_MASK, q->list_len))
 		put_wanted(r, LWR_DHCP_OPT_MASK);
-	put_addr(r, LWR_DHCP_OPT_ROUTER, &r->config->gateway);
+	put_addr(r, LWR_DHCP_OPT_ROUTER, &r->net->gateway);
 }
 
 /* Puts an option that the client may want, if it is one that we have. */
 static void put_wanted(struct reply *r, uint8_t code)
 {
-	const struct lwr_config *conf = r->config;
+	const struct lwr_net *net = r->net;
 
 	if (!once(r, code))
 		return;
 	switch (code) {
 	case LWR_DHCP_OPT_MASK:
-		put_number(r, code, netmask(conf));
+		put_number(r, code, netmask(net));
 		break;
 	case LWR_DHCP_OPT_ROUTER:
 		put_router(r);
 		break;
 	case LWR_DHCP_OPT_DNS:
-		put_addr(r, code, &conf->dns);
+		put_addr(r, code, &net->dns);
 		break;
 	case LWR_DHCP_OPT_DOMAIN:
 		put_option(r, code, r->dns->search,
@@ -155,7 +155,7 @@ static void put_wanted(struct reply *r, uint8_t code)
 		break;
 	case LWR_DHCP_OPT_BROADCAST:
 		put_number(r, code,
-			   lwr__addr_v4(&conf->subnet.net) | ~netmask(conf));
+			   lwr__addr_v4(&net->subnet.net) | ~netmask(net));
 		break;
 	case LWR_DHCP_OPT_RENEW:
 		if (r->lease)
@@ -179,7 +179,7 @@ static void put_mandatory(struct reply *r, uint8_t type)
 	const struct lwr_dhcp_request *q = r->request;
 
 	put_option(r, LWR_DHCP_OPT_TYPE, &type, 1);
-	put_addr(r, LWR_DHCP_OPT_SERVER, &r->config->gateway);
+	put_addr(r, LWR_DHCP_OPT_SERVER, &r->net->gateway);
 	if (r->lease)
 		put_number(r, LWR_DHCP_OPT_LEASE, LEASE_S);
 	put_option(r, LWR_DHCP_OPT_CLIENT_ID, q->id, q->id_len);
@@ -260,7 +260,7 @@ static struct lwr_addr reply_dest(const struct lwr_dhcp_request *q,
 static void send_message(struct lwr_link *link, const uint8_t *msg, size_t len,
 			 const struct lwr_addr *dst)
 {
-	const struct lwr_config *conf = link->stack->config;
+	const struct lwr_net *net = link->net;
 	struct pbuf *p = lwr__send_alloc(len);
 
 	if (!p) {
@@ -268,8 +268,7 @@ static void send_message(struct lwr_link *link, const uint8_t *msg, size_t len,
 		return;
 	}
 	memcpy(p->payload, msg, len);
-	lwr__send_udp(link, p, 0, &conf->gateway, SERVER_PORT, dst,
-		      CLIENT_PORT);
+	lwr__send_udp(link, p, 0, &net->gateway, SERVER_PORT, dst, CLIENT_PORT);
 }
 
 /* How a request is answered: OFFER, ACK, ACK to INFORM, or NAK. */
@@ -283,12 +282,12 @@ static void send_answer(struct lwr_link *link, const struct lwr_dns *dns,
 			const struct lwr_dhcp_request *q,
 			const struct answer *a)
 {
-	const struct lwr_config *conf = link->stack->config;
-	uint32_t yiaddr = a->lease ? lwr__addr_v4(&conf->guest) : 0;
+	const struct lwr_net *net = link->net;
+	uint32_t yiaddr = a->lease ? lwr__addr_v4(&net->guest) : 0;
 	uint32_t ciaddr = a->type == LWR_DHCP_MSG_ACK ? q->ciaddr : 0;
 	size_t limit = size_limit(q, link->caps.mtu), len;
 	uint8_t msg[REPLY_MAX] = { 0 };
-	struct reply r = { .config = conf,
+	struct reply r = { .net = net,
 			   .dns = dns,
 			   .request = q,
 			   .mtu = link->caps.mtu,
@@ -309,13 +308,13 @@ static void send_answer(struct lwr_link *link, const struct lwr_dns *dns,
 
 /* ---- decisions ----------------------------------------------------------- */
 
-static struct answer on_request(const struct lwr_config *conf,
+static struct answer on_request(const struct lwr_net *net,
 				const struct lwr_dhcp_request *q)
 {
-	uint32_t ours = lwr__addr_v4(&conf->guest);
+	uint32_t ours = lwr__addr_v4(&net->guest);
 	uint32_t wanted = q->ciaddr ? q->ciaddr : q->requested;
 
-	if (q->server && q->server != lwr__addr_v4(&conf->gateway))
+	if (q->server && q->server != lwr__addr_v4(&net->gateway))
 		return (struct answer){ 0 }; /* it chose another server */
 	if (!wanted)
 		return (struct answer){ 0 };
@@ -324,7 +323,7 @@ static struct answer on_request(const struct lwr_config *conf,
 	return (struct answer){ .type = LWR_DHCP_MSG_ACK, .lease = true };
 }
 
-static struct answer decide(const struct lwr_config *conf,
+static struct answer decide(const struct lwr_net *net,
 			    const struct lwr_dhcp_request *q)
 {
 	switch (q->type) {
@@ -334,7 +333,7 @@ static struct answer decide(const struct lwr_config *conf,
 					.lease = true,
 					.rapid = q->rapid };
 	case LWR_DHCP_MSG_REQUEST:
-		return on_request(conf, q);
+		return on_request(net, q);
 	case LWR_DHCP_MSG_INFORM:
 		return (struct answer){ .type = LWR_DHCP_MSG_ACK };
 	default:
@@ -343,42 +342,40 @@ static struct answer decide(const struct lwr_config *conf,
 }
 
 /* To a server on this link: broadcast, or unicast to the gateway. */
-static bool is_ours(const struct lwr_config *conf, const struct lwr_pkt *pkt)
+static bool is_ours(const struct lwr_net *net, const struct lwr_pkt *pkt)
 {
 	return pkt->ethertype == LWR_ETHERTYPE_IP4 &&
 	       pkt->proto == LWR_PROTO_UDP && !pkt->fragment &&
 	       pkt->dport == SERVER_PORT &&
 	       (lwr__addr_is_multicast(&pkt->dst) ||
-		lwr__addr_equal(&pkt->dst, &conf->gateway));
+		lwr__addr_equal(&pkt->dst, &net->gateway));
 }
 
-static void note(const struct lwr_stack *s, const struct lwr_link *link,
-		 const struct lwr_dhcp_request *q)
+static void note(const struct lwr_link *link, const struct lwr_dhcp_request *q)
 {
 	if (q->type == LWR_DHCP_MSG_DECLINE)
-		lwr__log(s->log, LWR_LOG_WARN,
+		lwr__log(link->stack->log, LWR_LOG_WARN,
 			 "%s: the guest declined its address by DHCP: "
 			 "another host on its side answers for it",
 			 link->name);
 	else if (q->type == LWR_DHCP_MSG_RELEASE)
-		lwr__log(s->log, LWR_LOG_DEBUG, "%s: DHCP lease released",
-			 link->name);
+		lwr__log(link->stack->log, LWR_LOG_DEBUG,
+			 "%s: DHCP lease released", link->name);
 }
 
-bool lwr__dhcp_input(struct lwr_stack *s, const struct lwr_dns *dns,
-		     const struct lwr_pkt *pkt)
+bool lwr__dhcp_input(const struct lwr_dns *dns, const struct lwr_pkt *pkt)
 {
 	struct lwr_dhcp_request q;
 	struct answer a;
 
-	if (!is_ours(s->config, pkt))
+	if (!is_ours(pkt->link->net, pkt))
 		return false;
 	if (!lwr__dhcp_parse(pkt, &q)) {
 		pkt->link->stats.drop_malformed++;
 		return true;
 	}
-	note(s, pkt->link, &q);
-	a = decide(s->config, &q);
+	note(pkt->link, &q);
+	a = decide(pkt->link->net, &q);
 	if (a.type == 0)
 		return true;
 	if (a.type == LWR_DHCP_MSG_ACK && a.lease)

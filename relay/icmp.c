@@ -57,12 +57,12 @@ static void send_reply(const struct lwr_pkt *pkt)
 	lwr__send_ip(pkt->link, p, &pkt->dst, &pkt->src, pkt->proto, TTL);
 }
 
-bool lwr__icmp_input(struct lwr_stack *s, const struct lwr_pkt *pkt)
+bool lwr__icmp_input(const struct lwr_pkt *pkt)
 {
-	if (!is_echo(pkt) || !lwr__policy_is_local(s->config, &pkt->dst))
+	if (!is_echo(pkt) || !lwr__policy_is_local(pkt->link->net, &pkt->dst))
 		return false;
 	if (lwr__addr_is_any(&pkt->src) ||
-	    !lwr__policy_source(s->config, &pkt->src))
+	    !lwr__policy_source(pkt->link->net, &pkt->src))
 		pkt->link->stats.drop_source++;
 	else
 		send_reply(pkt);

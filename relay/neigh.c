@@ -76,14 +76,14 @@ static void send_arp_reply(struct lwr_link *link, const struct arp *a)
 	lwr__cursor_put_u16(&c, LWR_ETHERTYPE_IP4);
 	lwr__cursor_put_u16(&c, 6 << 8 | 4);
 	lwr__cursor_put_u16(&c, ARP_REPLY);
-	lwr__cursor_put_bytes(&c, link->stack->config->gateway_mac, 6);
+	lwr__cursor_put_bytes(&c, link->net->gateway_mac, 6);
 	lwr__cursor_put_bytes(&c, a->target.b + 12, 4);
 	lwr__cursor_put_bytes(&c, a->mac, 6);
 	lwr__cursor_put_bytes(&c, a->sender.b + 12, 4);
 	lwr__send_eth(link, p, LWR_ETHERTYPE_ARP, a->mac);
 }
 
-bool lwr__arp_input(struct lwr_stack *s, const struct lwr_pkt *pkt)
+bool lwr__arp_input(const struct lwr_pkt *pkt)
 {
 	struct arp a;
 
@@ -93,8 +93,9 @@ bool lwr__arp_input(struct lwr_stack *s, const struct lwr_pkt *pkt)
 		pkt->link->stats.drop_malformed++;
 		return true;
 	}
-	if (a.op == ARP_REQUEST && lwr__policy_is_local(s->config, &a.target) &&
-	    !lwr__policy_is_local(s->config, &a.sender))
+	if (a.op == ARP_REQUEST &&
+	    lwr__policy_is_local(pkt->link->net, &a.target) &&
+	    !lwr__policy_is_local(pkt->link->net, &a.sender))
 		send_arp_reply(pkt->link, &a);
 	return true;
 }
@@ -186,7 +187,7 @@ static void send_advert(const struct lwr_pkt *pkt,
 	lwr__cursor_put_bytes(&c, target->b, 16);
 	lwr__cursor_put_u8(&c, OPT_TARGET_MAC);
 	lwr__cursor_put_u8(&c, 1);
-	lwr__cursor_put_bytes(&c, link->stack->config->gateway_mac, 6);
+	lwr__cursor_put_bytes(&c, link->net->gateway_mac, 6);
 	sum = lwr__csum(lwr__csum_pseudo(target, &dst, LWR_PROTO_ICMP6,
 					 ND_ADVERT_LEN),
 			p->payload, ND_ADVERT_LEN);
@@ -194,7 +195,7 @@ static void send_advert(const struct lwr_pkt *pkt,
 	lwr__send_ip(link, p, target, &dst, LWR_PROTO_ICMP6, ND_HOP_LIMIT);
 }
 
-bool lwr__ndp_input(struct lwr_stack *s, const struct lwr_pkt *pkt)
+bool lwr__ndp_input(const struct lwr_pkt *pkt)
 {
 	struct lwr_addr target;
 	uint8_t type;
@@ -209,10 +210,10 @@ bool lwr__ndp_input(struct lwr_stack *s, const struct lwr_pkt *pkt)
 		return true;
 	if (!parse_solicit(pkt, &target))
 		pkt->link->stats.drop_malformed++;
-	else if (!lwr__policy_source(s->config, &pkt->src))
+	else if (!lwr__policy_source(pkt->link->net, &pkt->src))
 		pkt->link->stats.drop_source++;
 	else if (!lwr__addr_is4(&target) &&
-		 lwr__policy_is_local(s->config, &target))
+		 lwr__policy_is_local(pkt->link->net, &target))
 		send_advert(pkt, &target);
 	return true;
 }

@@ -20,8 +20,8 @@
 #define LWR_OPTIONS(X)                                                         \
 	X("link", 'l', "LINK", SERVE, set_link, 0, 0, 0, NULL,                 \
 	  "attach a guest, see below; may be repeated")                        \
-	X("mtu", 0, "BYTES", BOTH, set_u16, AT(config.mtu), 1280, 65520, NULL, \
-	  "MTU [1500; 65520 where a link cannot offload]")                     \
+	X("mtu", 0, "BYTES", BOTH, set_u16, AT(config.net.mtu), 1280, 65520,   \
+	  NULL, "MTU [1500; 65520 where a link cannot offload]")               \
 	X("subnet", 0, "ADDR/LEN", BOTH, set_subnet, 0, 0, 0, "10.0.2.0/24",   \
 	  "IPv4 network of the guest")                                         \
 	X("subnet6", 0, "ADDR/64", BOTH, set_subnet6, 0, 0, 0, "fd00::/64",    \
@@ -32,8 +32,9 @@
 	  "resolver to ask [the host's]; up to four")                          \
 	X("publish", 'p', "SPEC", BOTH, set_later, 0, 0, 0, NULL,              \
 	  "forward a port of the host (not in this version)")                  \
-	X("host-loopback", 0, NULL, BOTH, set_flag, AT(config.host_loopback),  \
-	  0, 0, NULL, "the gateway's address reaches the host's loopback")     \
+	X("host-loopback", 0, NULL, BOTH, set_flag,                            \
+	  AT(config.net.host_loopback), 0, 0, NULL,                            \
+	  "the gateway's address reaches the host's loopback")                 \
 	X("connect-timeout", 0, "SEC", BOTH, set_seconds,                      \
 	  AT(config.connect_timeout_ms), 1, 3600, "10",                        \
 	  "give up on a silent destination")                                   \
@@ -188,7 +189,7 @@ static int set_no_ipv6(struct parse *p, const struct row *r, const char *v)
 {
 	(void)r;
 	(void)v;
-	p->o->config.ipv6 = false;
+	p->o->config.net.ipv6 = false;
 	return 0;
 }
 
@@ -213,7 +214,7 @@ static int set_subnet(struct parse *p, const struct row *r, const char *v)
 
 	(void)r;
 	if (lwr__prefix_parse(v, &net, NULL) == 0 &&
-	    lwr__config_subnet(&p->o->config, &net) == 0)
+	    lwr__net_subnet(&p->o->config.net, &net) == 0)
 		return 0;
 	return bad(p, "--subnet: '%s' is not an IPv4 network from /8 to /29",
 		   v);
@@ -225,7 +226,7 @@ static int set_subnet6(struct parse *p, const struct row *r, const char *v)
 
 	(void)r;
 	if (lwr__prefix_parse(v, &net, NULL) == 0 &&
-	    lwr__config_subnet6(&p->o->config, &net) == 0)
+	    lwr__net_subnet6(&p->o->config.net, &net) == 0)
 		return 0;
 	return bad(p, "--subnet6: '%s' is not an IPv6 network of /64", v);
 }

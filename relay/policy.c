@@ -23,28 +23,28 @@ enum { DNS_PORT = 53, PREFIX_BITS = 128 };
 static const uint8_t loopback4[4] = { 127, 0, 0, 1 };
 static const uint8_t loopback6[16] = { [15] = 1 };
 
-static bool is_gateway(const struct lwr_config *c, const struct lwr_addr *a)
+static bool is_gateway(const struct lwr_net *net, const struct lwr_addr *a)
 {
 	if (lwr__addr_is4(a))
-		return lwr__addr_equal(a, &c->gateway);
-	return lwr__addr_equal(a, &c->gateway6) ||
-	       lwr__addr_equal(a, &c->gateway6_ll);
+		return lwr__addr_equal(a, &net->gateway);
+	return lwr__addr_equal(a, &net->gateway6) ||
+	       lwr__addr_equal(a, &net->gateway6_ll);
 }
 
-static bool is_dns(const struct lwr_config *c, const struct lwr_addr *a)
+static bool is_dns(const struct lwr_net *net, const struct lwr_addr *a)
 {
-	return lwr__addr_equal(a, lwr__addr_is4(a) ? &c->dns : &c->dns6);
+	return lwr__addr_equal(a, lwr__addr_is4(a) ? &net->dns : &net->dns6);
 }
 
 /* The first or last address of the IPv4 subnet (RFC 1812 4.2.3.1). */
-static bool is_subnet_broadcast(const struct lwr_config *c,
+static bool is_subnet_broadcast(const struct lwr_net *net,
 				const struct lwr_addr *a)
 {
 	uint32_t mask, host;
 
-	if (!lwr__addr_in(a, &c->subnet) || c->subnet.len > PREFIX_BITS - 2)
+	if (!lwr__addr_in(a, &net->subnet) || net->subnet.len > PREFIX_BITS - 2)
 		return false;
-	mask = (1u << (PREFIX_BITS - c->subnet.len)) - 1;
+	mask = (1u << (PREFIX_BITS - net->subnet.len)) - 1;
 	host = lwr__addr_v4(a) & mask;
 	return host == 0 || host == mask;
 }
@@ -64,14 +64,14 @@ static bool is_remote6(const struct lwr_addr *a)
 	       memcmp(a->b, translated, sizeof(translated)) != 0;
 }
 
-static bool is_remote(const struct lwr_config *c, const struct lwr_addr *a)
+static bool is_remote(const struct lwr_net *net, const struct lwr_addr *a)
 {
 	if (lwr__addr_is_multicast(a) || lwr__addr_is_loopback(a) ||
 	    lwr__addr_is_linklocal(a))
 		return false;
 	if (lwr__addr_is4(a))
-		return is_remote4(a) && !lwr__addr_in(a, &c->subnet);
-	return is_remote6(a) && !lwr__addr_in(a, &c->subnet6);
+		return is_remote4(a) && !lwr__addr_in(a, &net->subnet);
+	return is_remote6(a) && !lwr__addr_in(a, &net->subnet6);
 }
 
 static enum lwr_verdict dest_resolver(const struct lwr_dns *dns,
@@ -81,11 +81,11 @@ static enum lwr_verdict dest_resolver(const struct lwr_dns *dns,
 								  LWR_REFUSE;
 }
 
-static enum lwr_verdict dest_gateway(const struct lwr_config *c,
+static enum lwr_verdict dest_gateway(const struct lwr_net *net,
 				     const struct lwr_dest *guest,
 				     struct lwr_dest *host)
 {
-	if (!c->host_loopback)
+	if (!net->host_loopback)
 		return LWR_REFUSE;
 	host->addr = lwr__addr_is4(&guest->addr) ? lwr__addr_from4(loopback4) :
 						   lwr__addr_from16(loopback6);
@@ -93,22 +93,22 @@ static enum lwr_verdict dest_gateway(const struct lwr_config *c,
 	return LWR_ALLOW;
 }
 
-enum lwr_verdict lwr__policy_dest(const struct lwr_config *config,
+enum lwr_verdict lwr__policy_dest(const struct lwr_net *net,
 				  const struct lwr_dns *dns,
 				  const struct lwr_dest *guest,
 				  struct lwr_dest *host)
 {
 	const struct lwr_addr *a = &guest->addr;
 
-	if (!config->ipv6 && !lwr__addr_is4(a))
+	if (!net->ipv6 && !lwr__addr_is4(a))
 		return LWR_DENY;
-	if (is_dns(config, a) && guest->port == DNS_PORT)
+	if (is_dns(net, a) && guest->port == DNS_PORT)
 		return dest_resolver(dns, host);
-	if (is_gateway(config, a) && guest->port != 0)
-		return dest_gateway(config, guest, host);
-	if (lwr__policy_is_local(config, a))
+	if (is_gateway(net, a) && guest->port != 0)
+		return dest_gateway(net, guest, host);
+	if (lwr__policy_is_local(net, a))
 		return LWR_REFUSE;
-	if (!is_remote(config, a))
+	if (!is_remote(net, a))
 		return LWR_DENY;
 	if (guest->port == 0)
 		return LWR_REFUSE;
@@ -116,31 +116,30 @@ enum lwr_verdict lwr__policy_dest(const struct lwr_config *config,
 	return LWR_ALLOW;
 }
 
-static bool source4(const struct lwr_config *c, const struct lwr_addr *src)
+static bool source4(const struct lwr_net *net, const struct lwr_addr *src)
 {
-	return lwr__addr_in(src, &c->subnet) && !is_subnet_broadcast(c, src);
+	return lwr__addr_in(src, &net->subnet) &&
+	       !is_subnet_broadcast(net, src);
 }
 
-static bool source6(const struct lwr_config *c, const struct lwr_addr *src)
+static bool source6(const struct lwr_net *net, const struct lwr_addr *src)
 {
-	return c->ipv6 &&
-	       (lwr__addr_in(src, &c->subnet6) || lwr__addr_is_linklocal(src));
+	return net->ipv6 && (lwr__addr_in(src, &net->subnet6) ||
+			     lwr__addr_is_linklocal(src));
 }
 
-bool lwr__policy_source(const struct lwr_config *config,
-			const struct lwr_addr *src)
+bool lwr__policy_source(const struct lwr_net *net, const struct lwr_addr *src)
 {
 	if (lwr__addr_is_any(src))
-		return config->ipv6 || lwr__addr_is4(src);
-	if (lwr__policy_is_local(config, src))
+		return net->ipv6 || lwr__addr_is4(src);
+	if (lwr__policy_is_local(net, src))
 		return false;
-	return lwr__addr_is4(src) ? source4(config, src) : source6(config, src);
+	return lwr__addr_is4(src) ? source4(net, src) : source6(net, src);
 }
 
-bool lwr__policy_is_local(const struct lwr_config *config,
-			  const struct lwr_addr *a)
+bool lwr__policy_is_local(const struct lwr_net *net, const struct lwr_addr *a)
 {
-	if (!config->ipv6 && !lwr__addr_is4(a))
+	if (!net->ipv6 && !lwr__addr_is4(a))
 		return false;
-	return is_gateway(config, a) || is_dns(config, a);
+	return is_gateway(net, a) || is_dns(net, a);
 }

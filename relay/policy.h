@@ -29,17 +29,15 @@ struct lwr_dest {
  * Multicast, broadcast, unspecified, loopback and link-local destinations and
  * the metadata address 169.254.169.254 are denied.
  */
-enum lwr_verdict lwr__policy_dest(const struct lwr_config *config,
+enum lwr_verdict lwr__policy_dest(const struct lwr_net *net,
 				  const struct lwr_dns *dns,
 				  const struct lwr_dest *guest,
 				  struct lwr_dest *host);
 
 /* A source that a guest may use: its own subnet, or not yet configured. */
-bool lwr__policy_source(const struct lwr_config *config,
-			const struct lwr_addr *src);
+bool lwr__policy_source(const struct lwr_net *net, const struct lwr_addr *src);
 
 /* An address that the relay itself answers ARP, NDP and echo for. */
-bool lwr__policy_is_local(const struct lwr_config *config,
-			  const struct lwr_addr *a);
+bool lwr__policy_is_local(const struct lwr_net *net, const struct lwr_addr *a);
 
 #endif

@@ -44,11 +44,11 @@ enum {
 static const uint32_t forever = 0xffffffff;
 static const uint8_t all_nodes[16] = { 0xff, 2, [15] = 1 };
 
-static void put_source_mac(struct lwr_cursor *c, const struct lwr_config *conf)
+static void put_source_mac(struct lwr_cursor *c, const struct lwr_net *net)
 {
 	lwr__cursor_put_u8(c, OPT_SOURCE_MAC);
 	lwr__cursor_put_u8(c, 1);
-	lwr__cursor_put_bytes(c, conf->gateway_mac, 6);
+	lwr__cursor_put_bytes(c, net->gateway_mac, 6);
 }
 
 static void put_mtu(struct lwr_cursor *c, uint16_t mtu)
@@ -59,7 +59,7 @@ static void put_mtu(struct lwr_cursor *c, uint16_t mtu)
 	lwr__cursor_put_u32(c, mtu);
 }
 
-static void put_prefix(struct lwr_cursor *c, const struct lwr_config *conf)
+static void put_prefix(struct lwr_cursor *c, const struct lwr_net *net)
 {
 	lwr__cursor_put_u8(c, OPT_PREFIX);
 	lwr__cursor_put_u8(c, 4);
@@ -68,16 +68,16 @@ static void put_prefix(struct lwr_cursor *c, const struct lwr_config *conf)
 	lwr__cursor_put_u32(c, forever); /* valid */
 	lwr__cursor_put_u32(c, forever); /* preferred */
 	lwr__cursor_put_u32(c, 0);
-	lwr__cursor_put_bytes(c, conf->subnet6.net.b, 16);
+	lwr__cursor_put_bytes(c, net->subnet6.net.b, 16);
 }
 
-static void put_rdnss(struct lwr_cursor *c, const struct lwr_config *conf)
+static void put_rdnss(struct lwr_cursor *c, const struct lwr_net *net)
 {
 	lwr__cursor_put_u8(c, OPT_RDNSS);
 	lwr__cursor_put_u8(c, 3);
 	lwr__cursor_put_u16(c, 0);
 	lwr__cursor_put_u32(c, forever);
-	lwr__cursor_put_bytes(c, conf->dns6.b, 16);
+	lwr__cursor_put_bytes(c, net->dns6.b, 16);
 }
 
 static void put_dnssl(struct lwr_cursor *c, const struct lwr_dns *dns)
@@ -96,8 +96,7 @@ static void put_dnssl(struct lwr_cursor *c, const struct lwr_dns *dns)
 }
 
 /* Writes the message, its checksum still 0. Returns its length. */
-static size_t write_advert(uint8_t *buf, size_t max,
-			   const struct lwr_config *conf,
+static size_t write_advert(uint8_t *buf, size_t max, const struct lwr_net *net,
 			   const struct lwr_dns *dns, uint16_t mtu)
 {
 	struct lwr_cursor c = lwr__cursor(buf, max);
@@ -110,20 +109,20 @@ static size_t write_advert(uint8_t *buf, size_t max,
 	lwr__cursor_put_u16(&c, ROUTER_LIFETIME_S);
 	lwr__cursor_put_u32(&c, 0); /* reachable time: unspecified */
 	lwr__cursor_put_u32(&c, 0); /* retransmission timer */
-	put_source_mac(&c, conf);
+	put_source_mac(&c, net);
 	put_mtu(&c, mtu);
-	put_prefix(&c, conf);
-	put_rdnss(&c, conf);
+	put_prefix(&c, net);
+	put_rdnss(&c, net);
 	put_dnssl(&c, dns);
 	LWR_ASSERT(!c.bad); /* ADVERT_MAX is larger than all of them */
 	return max - c.left;
 }
 
-static void send_advert(struct lwr_link *link, const struct lwr_config *conf,
+static void send_advert(struct lwr_link *link, const struct lwr_net *net,
 			const struct lwr_dns *dns, const struct lwr_addr *dst)
 {
 	uint8_t buf[ADVERT_MAX];
-	size_t len = write_advert(buf, sizeof(buf), conf, dns, link->caps.mtu);
+	size_t len = write_advert(buf, sizeof(buf), net, dns, link->caps.mtu);
 	struct pbuf *p = lwr__send_alloc(len);
 	uint16_t sum;
 
@@ -131,12 +130,12 @@ static void send_advert(struct lwr_link *link, const struct lwr_config *conf,
 		link->stats.drop_memory++;
 		return;
 	}
-	sum = lwr__csum(lwr__csum_pseudo(&conf->gateway6_ll, dst,
+	sum = lwr__csum(lwr__csum_pseudo(&net->gateway6_ll, dst,
 					 LWR_PROTO_ICMP6, (uint32_t)len),
 			buf, len);
 	memcpy(buf + 2, &sum, 2);
 	memcpy(p->payload, buf, len);
-	lwr__send_ip(link, p, &conf->gateway6_ll, dst, LWR_PROTO_ICMP6,
+	lwr__send_ip(link, p, &net->gateway6_ll, dst, LWR_PROTO_ICMP6,
 		     HOP_LIMIT);
 }
 
@@ -161,8 +160,7 @@ static bool solicit_valid(const struct lwr_pkt *pkt)
 	return !c.bad;
 }
 
-bool lwr__ra_input(struct lwr_stack *s, const struct lwr_dns *dns,
-		   const struct lwr_pkt *pkt)
+bool lwr__ra_input(const struct lwr_dns *dns, const struct lwr_pkt *pkt)
 {
 	struct lwr_addr dst = lwr__addr_from16(all_nodes);
 
@@ -170,18 +168,18 @@ bool lwr__ra_input(struct lwr_stack *s, const struct lwr_dns *dns,
 	    pkt->proto != LWR_PROTO_ICMP6 || pkt->fragment ||
 	    pkt->data[pkt->l4] != SOLICIT)
 		return false;
-	if (!s->config->ipv6)
+	if (!pkt->link->net->ipv6)
 		return true;
 	if (!solicit_valid(pkt)) {
 		pkt->link->stats.drop_malformed++;
 		return true;
 	}
-	if (!lwr__policy_source(s->config, &pkt->src)) {
+	if (!lwr__policy_source(pkt->link->net, &pkt->src)) {
 		pkt->link->stats.drop_source++;
 		return true;
 	}
 	if (!lwr__addr_is_any(&pkt->src))
 		dst = pkt->src;
-	send_advert(pkt->link, s->config, dns, &dst);
+	send_advert(pkt->link, pkt->link->net, dns, &dst);
 	return true;
 }

@@ -64,7 +64,7 @@ static void on_end(void *arg, struct lwr_conn *c, enum lwr_conn_end end)
 
 static void on_udp(struct lwr_relay *r, const struct lwr_pkt *pkt)
 {
-	if (lwr__dhcp_input(&r->stack, &r->dns, pkt))
+	if (lwr__dhcp_input(&r->dns, pkt))
 		return;
 	if (pkt->dport == 53)
 		lwr__dns_refresh(&r->dns, lwr__loop_now(&r->loop));
@@ -80,7 +80,7 @@ static void on_packet(void *arg, const struct lwr_pkt *pkt)
 		return;
 	}
 	if (pkt->ethertype == LWR_ETHERTYPE_ARP) {
-		(void)lwr__arp_input(&r->stack, pkt);
+		(void)lwr__arp_input(pkt);
 		return;
 	}
 	switch (pkt->proto) {
@@ -88,13 +88,12 @@ static void on_packet(void *arg, const struct lwr_pkt *pkt)
 		on_udp(r, pkt);
 		break;
 	case LWR_PROTO_ICMP6:
-		if (lwr__ndp_input(&r->stack, pkt) ||
-		    lwr__ra_input(&r->stack, &r->dns, pkt))
+		if (lwr__ndp_input(pkt) || lwr__ra_input(&r->dns, pkt))
 			break;
-		(void)lwr__icmp_input(&r->stack, pkt);
+		(void)lwr__icmp_input(pkt);
 		break;
 	case LWR_PROTO_ICMP:
-		(void)lwr__icmp_input(&r->stack, pkt);
+		(void)lwr__icmp_input(pkt);
 		break;
 	default:
 		pkt->link->stats.drop_proto++;

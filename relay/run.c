@@ -164,23 +164,23 @@ static int set_route(struct lwr_netlink *nl, int family, const void *gateway)
 		     0;
 }
 
-static int set_ipv4(struct lwr_netlink *nl, const struct lwr_config *c)
+static int set_ipv4(struct lwr_netlink *nl, const struct lwr_net *net)
 {
-	int err = lwr__netlink_add_addr(nl, IFNAME, AF_INET, c->guest.b + 12,
-					(uint8_t)(c->subnet.len - 96));
+	int err = lwr__netlink_add_addr(nl, IFNAME, AF_INET, net->guest.b + 12,
+					(uint8_t)(net->subnet.len - 96));
 
-	return err ? err : set_route(nl, AF_INET, c->gateway.b + 12);
+	return err ? err : set_route(nl, AF_INET, net->gateway.b + 12);
 }
 
-static int set_ipv6(struct lwr_netlink *nl, const struct lwr_config *c)
+static int set_ipv6(struct lwr_netlink *nl, const struct lwr_net *net)
 {
-	int err = lwr__netlink_add_addr(nl, IFNAME, AF_INET6, c->guest6.b,
-					c->subnet6.len);
+	int err = lwr__netlink_add_addr(nl, IFNAME, AF_INET6, net->guest6.b,
+					net->subnet6.len);
 
-	return err ? err : set_route(nl, AF_INET6, c->gateway6.b);
+	return err ? err : set_route(nl, AF_INET6, net->gateway6.b);
 }
 
-static void set_up_network(const struct lwr_config *c)
+static void set_up_network(const struct lwr_net *net)
 {
 	struct lwr_netlink nl;
 	int err = lwr__netlink_open(&nl);
@@ -190,34 +190,35 @@ static void set_up_network(const struct lwr_config *c)
 	err = lwr__netlink_up(&nl, "lo", 0, 0);
 	if (err)
 		die("interface lo", err, NULL);
-	tune(c->ipv6);
-	err = lwr__netlink_up(&nl, IFNAME, c->mtu ? c->mtu : DEFAULT_MTU,
+	tune(net->ipv6);
+	err = lwr__netlink_up(&nl, IFNAME, net->mtu ? net->mtu : DEFAULT_MTU,
 			      TXQLEN);
 	if (err)
 		die("interface " IFNAME, err, NULL);
-	err = set_ipv4(&nl, c);
+	err = set_ipv4(&nl, net);
 	if (err)
 		die("IPv4 address and route", err, NULL);
-	err = c->ipv6 ? set_ipv6(&nl, c) : 0;
+	err = net->ipv6 ? set_ipv6(&nl, net) : 0;
 	if (err)
 		warn("IPv6 address and route", err);
 	lwr__netlink_close(&nl);
 }
 
-static void set_up_resolver(const struct lwr_config *c)
+static void set_up_resolver(const struct lwr_config *config)
 {
+	const struct lwr_net *net = &config->net;
 	char dns[LWR_ADDR_TEXT], dns6[LWR_ADDR_TEXT];
 	char text[512];
 	struct lwr_dns d;
 	bool search;
 	int err;
 
-	lwr__dns_init(&d, c, "/etc/resolv.conf");
+	lwr__dns_init(&d, config, "/etc/resolv.conf");
 	search = d.search[0] != '\0';
 	snprintf(text, sizeof(text), "nameserver %s\n%s%s%s%s%s%s",
-		 lwr__addr_text(&c->dns, dns), c->ipv6 ? "nameserver " : "",
-		 c->ipv6 ? lwr__addr_text(&c->dns6, dns6) : "",
-		 c->ipv6 ? "\n" : "", search ? "search " : "", d.search,
+		 lwr__addr_text(&net->dns, dns), net->ipv6 ? "nameserver " : "",
+		 net->ipv6 ? lwr__addr_text(&net->dns6, dns6) : "",
+		 net->ipv6 ? "\n" : "", search ? "search " : "", d.search,
 		 search ? "\n" : "");
 	err = lwr__resolvconf_mount(text);
 	if (err)
@@ -250,7 +251,7 @@ _Noreturn static void child_main(const struct child *c)
 		lwr__complain_tap("tap " IFNAME, err);
 		_exit(LWR_EXIT_FAILURE);
 	}
-	set_up_network(&c->opt->config);
+	set_up_network(&c->opt->config.net);
 	set_up_resolver(&c->opt->config);
 	err = lwr__fd_send(c->sock, tap.fd, &tap, sizeof(tap));
 	if (err)
@@ -319,7 +320,7 @@ static int attach(struct run *r)
 	struct lwr_program *p = &r->program;
 	struct lwr_link *link;
 	int err = lwr__tap_new(&p->relay.stack, "tap:" IFNAME, r->tap.fd,
-			       p->opt->config.mtu, r->tap.vnet, r->tap.uso,
+			       &p->opt->config.net, r->tap.vnet, r->tap.uso,
 			       &link);
 
 	if (err) {

@@ -64,7 +64,7 @@ static int open_tap(struct lwr_program *p, const struct lwr_link_spec *spec,
 		return err;
 	}
 	err = lwr__tap_new(&p->relay.stack, spec->text, tap.fd,
-			   p->opt->config.mtu, tap.vnet, tap.uso, link);
+			   &p->opt->config.net, tap.vnet, tap.uso, link);
 	if (err) {
 		complain_link(spec->text, err, NULL);
 		close(tap.fd);
@@ -76,13 +76,13 @@ static int open_stream(struct lwr_program *p, const struct lwr_link_spec *spec,
 		       struct lwr_link **link)
 {
 	struct lwr_stack *stack = &p->relay.stack;
-	uint16_t mtu = p->opt->config.mtu;
+	const struct lwr_net *net = &p->opt->config.net;
 	int err;
 
 	if (spec->kind == LWR_LINK_STREAM)
-		err = lwr__stream_listen(stack, spec->path, mtu, link);
+		err = lwr__stream_listen(stack, spec->path, net, link);
 	else
-		err = lwr__stream_fd(stack, spec->text, spec->fd, mtu, link);
+		err = lwr__stream_fd(stack, spec->text, spec->fd, net, link);
 	if (err)
 		complain_link(spec->text, err,
 			      err == -EADDRINUSE ?

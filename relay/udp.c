@@ -63,16 +63,14 @@ static void tell(const struct lwr_pkt *pkt, enum lwr_unreach why,
 			  pkt->l4 + pkt->l4_len - pkt->l3);
 }
 
-static const struct lwr_addr *router(const struct lwr_udp *u,
-				     const struct lwr_pkt *pkt)
+static const struct lwr_addr *router(const struct lwr_pkt *pkt)
 {
-	const struct lwr_config *c = u->stack->config;
+	const struct lwr_net *c = pkt->link->net;
 
 	return lwr__addr_is4(&pkt->dst) ? &c->gateway : &c->gateway6;
 }
 
-static void tell_errno(const struct lwr_udp *u, const struct lwr_pkt *pkt,
-		       int err)
+static void tell_errno(const struct lwr_pkt *pkt, int err)
 {
 	enum lwr_unreach why;
 
@@ -80,7 +78,7 @@ static void tell_errno(const struct lwr_udp *u, const struct lwr_pkt *pkt,
 		pkt->link->stats.drop_memory++;
 	else
 		tell(pkt, why,
-		     why == LWR_UNREACH_PORT ? &pkt->dst : router(u, pkt));
+		     why == LWR_UNREACH_PORT ? &pkt->dst : router(pkt));
 }
 
 /* ---- guest to host ------------------------------------------------------- */
@@ -89,14 +87,14 @@ static void tell_errno(const struct lwr_udp *u, const struct lwr_pkt *pkt,
 static bool allowed(struct lwr_udp *u, const struct lwr_pkt *pkt,
 		    struct datagram *d)
 {
-	const struct lwr_config *c = u->stack->config;
+	const struct lwr_net *c = pkt->link->net;
 
 	switch (lwr__policy_dest(c, u->dns, &d->dest, &d->host)) {
 	case LWR_ALLOW:
 		return true;
 	case LWR_DENY:
 		pkt->link->stats.udp_denied++;
-		tell(pkt, LWR_UNREACH_PROHIBITED, router(u, pkt));
+		tell(pkt, LWR_UNREACH_PROHIBITED, router(pkt));
 		return false;
 	default:
 		pkt->link->stats.udp_denied++;
@@ -185,15 +183,15 @@ static void datagram_of(const struct lwr_pkt *pkt, struct datagram *d)
 	d->seg = pkt->meta.gso == LWR_GSO_UDP ? pkt->meta.gso_size : 0;
 }
 
-static bool source_valid(const struct lwr_udp *u, const struct lwr_pkt *pkt)
+static bool source_valid(const struct lwr_pkt *pkt)
 {
 	return pkt->sport != 0 && !lwr__addr_is_any(&pkt->src) &&
-	       lwr__policy_source(u->stack->config, &pkt->src);
+	       lwr__policy_source(pkt->link->net, &pkt->src);
 }
 
-static bool is_query(const struct lwr_udp *u, const struct datagram *d)
+static bool is_query(const struct lwr_link *link, const struct datagram *d)
 {
-	const struct lwr_config *c = u->stack->config;
+	const struct lwr_net *c = link->net;
 
 	return d->dest.port == DNS_PORT &&
 	       (lwr__addr_equal(&d->dest.addr, &c->dns) ||
@@ -211,7 +209,7 @@ void lwr__udp_input(struct lwr_udp *u, const struct lwr_pkt *pkt)
 		link->stats.drop_fragment++;
 		return;
 	}
-	if (!source_valid(u, pkt)) {
+	if (!source_valid(pkt)) {
 		link->stats.drop_source++;
 		return;
 	}
@@ -225,8 +223,8 @@ void lwr__udp_input(struct lwr_udp *u, const struct lwr_pkt *pkt)
 	}
 	err = forward(u, f, &d);
 	if (err)
-		tell_errno(u, pkt, err);
-	else if (is_query(u, &d))
+		tell_errno(pkt, err);
+	else if (is_query(link, &d))
 		link->stats.dns_queries++;
 	if (f->n_peers == 0)
 		lwr__udp_flow_kill(f); /* no socket could be had */

@@ -128,7 +128,7 @@ static struct lwr_udp_peer *peer_at(struct lwr_udp_flow *f,
 static void tell(struct lwr_udp_flow *f, const struct lwr_sock_error *e,
 		 const uint8_t *payload)
 {
-	const struct lwr_config *c = f->udp->stack->config;
+	const struct lwr_net *c = f->link->net;
 	uint8_t quote[IP6_HLEN + UDP_HLEN + QUOTE_MAX];
 	struct lwr_udp_peer *p = peer_at(f, &e->to);
 	const struct lwr_addr *from;

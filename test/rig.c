@@ -176,7 +176,7 @@ const struct rig_frame *rig_frame(struct rig *r, unsigned i)
 		fail_msg("frame %u of %u", i, r->frames);
 	assert_int_equal(f->drop, LWR_DROP_NONE);
 	assert_true(f->csum_valid);
-	assert_memory_equal(f->data + 6, r->config.gateway_mac, 6);
+	assert_memory_equal(f->data + 6, r->config.net.gateway_mac, 6);
 	return f;
 }
 

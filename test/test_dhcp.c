@@ -25,7 +25,7 @@ static unsigned not_taken;
 
 static void on_packet(struct rig *r, const struct lwr_pkt *pkt)
 {
-	if (!lwr__dhcp_input(&r->stack, &r->dns, pkt))
+	if (!lwr__dhcp_input(&r->dns, pkt))
 		not_taken++;
 }
 
@@ -551,7 +551,7 @@ static void small_subnets_have_their_own_mask(void **state)
 	struct reply reply;
 
 	assert_int_equal(lwr__prefix_parse("192.168.7.16/29", &p, NULL), 0);
-	assert_int_equal(lwr__config_subnet(&r->config, &p), 0);
+	assert_int_equal(lwr__net_subnet(&r->config.net, &p), 0);
 	send_message(r, &m);
 	assert_int_equal(r->frames, 1);
 	reply.frame = rig_frame(r, 0);

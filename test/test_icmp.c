@@ -13,7 +13,8 @@ static unsigned not_taken;
 
 static void on_packet(struct rig *r, const struct lwr_pkt *pkt)
 {
-	if (!lwr__icmp_input(&r->stack, pkt))
+	(void)r;
+	if (!lwr__icmp_input(pkt))
 		not_taken++;
 }
 

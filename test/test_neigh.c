@@ -15,8 +15,9 @@ static const uint8_t gateway_mac[6] = { 0x52, 0x55, 10, 0, 2, 2 };
 
 static void on_packet(struct rig *r, const struct lwr_pkt *pkt)
 {
-	if (!lwr__arp_input(&r->stack, pkt))
-		(void)lwr__ndp_input(&r->stack, pkt);
+	(void)r;
+	if (!lwr__arp_input(pkt))
+		(void)lwr__ndp_input(pkt);
 }
 
 static int setup(void **state)
@@ -295,7 +296,7 @@ static void without_ipv6_ns_is_not_answered(void **state)
 {
 	struct rig *r = *state;
 
-	r->config.ipv6 = false;
+	r->config.net.ipv6 = false;
 	ask_ndp(r, "fd00::15", "ff02::1:ff00:2", "fd00::2");
 	ask_ndp(r, "::", "ff02::1:ff00:2", "fd00::2");
 	assert_int_equal(r->frames, 0);

@@ -65,14 +65,14 @@ static void default_addresses_are_slirps(void **state)
 
 	(void)state;
 	lwr__config_init(&c);
-	assert_true(is_addr(&c.gateway, "10.0.2.2"));
-	assert_true(is_addr(&c.dns, "10.0.2.3"));
-	assert_true(is_addr(&c.guest, "10.0.2.15"));
-	assert_true(is_addr(&c.gateway6, "fd00::2"));
-	assert_true(is_addr(&c.dns6, "fd00::3"));
-	assert_true(is_addr(&c.guest6, "fd00::15"));
-	assert_true(is_addr(&c.gateway6_ll, "fe80::2"));
-	assert_int_equal(c.gateway_mac[0] & 3, 2);
+	assert_true(is_addr(&c.net.gateway, "10.0.2.2"));
+	assert_true(is_addr(&c.net.dns, "10.0.2.3"));
+	assert_true(is_addr(&c.net.guest, "10.0.2.15"));
+	assert_true(is_addr(&c.net.gateway6, "fd00::2"));
+	assert_true(is_addr(&c.net.dns6, "fd00::3"));
+	assert_true(is_addr(&c.net.guest6, "fd00::15"));
+	assert_true(is_addr(&c.net.gateway6_ll, "fe80::2"));
+	assert_int_equal(c.net.gateway_mac[0] & 3, 2);
 }
 
 static void subnets_place_gateway_dns_and_guest(void **state)
@@ -81,15 +81,15 @@ static void subnets_place_gateway_dns_and_guest(void **state)
 	assert_int_equal(PARSE("run", "--subnet", "192.168.7.9/24", "--subnet6",
 			       "fd12:3::/64", "true"),
 			 LWR_PARSED_OK);
-	assert_true(is_addr(&opt.config.gateway, "192.168.7.2"));
-	assert_true(is_addr(&opt.config.guest, "192.168.7.15"));
-	assert_true(is_addr(&opt.config.gateway6, "fd12:3::2"));
-	assert_true(is_addr(&opt.config.guest6, "fd12:3::15"));
+	assert_true(is_addr(&opt.config.net.gateway, "192.168.7.2"));
+	assert_true(is_addr(&opt.config.net.guest, "192.168.7.15"));
+	assert_true(is_addr(&opt.config.net.gateway6, "fd12:3::2"));
+	assert_true(is_addr(&opt.config.net.guest6, "fd12:3::15"));
 	assert_int_equal(PARSE("run", "--subnet=10.1.1.8/29", "true"),
 			 LWR_PARSED_OK);
-	assert_true(is_addr(&opt.config.gateway, "10.1.1.10"));
-	assert_true(is_addr(&opt.config.dns, "10.1.1.11"));
-	assert_true(is_addr(&opt.config.guest, "10.1.1.12"));
+	assert_true(is_addr(&opt.config.net.gateway, "10.1.1.10"));
+	assert_true(is_addr(&opt.config.net.dns, "10.1.1.11"));
+	assert_true(is_addr(&opt.config.net.guest, "10.1.1.12"));
 }
 
 static void impossible_subnets_are_refused(void **state)
@@ -117,13 +117,13 @@ static void values_follow_a_space_or_an_equals_sign(void **state)
 			       "--busy-poll=100", "--no-ipv6",
 			       "--host-loopback", "--map-root", "true"),
 			 LWR_PARSED_OK);
-	assert_int_equal(opt.config.mtu, 9000);
+	assert_int_equal(opt.config.net.mtu, 9000);
 	assert_int_equal(opt.config.keep_alive_s, 7);
 	assert_int_equal(opt.config.connect_timeout_ms, 3000);
 	assert_int_equal(opt.config.max_buffer, 64u << 20);
 	assert_int_equal(opt.busy_poll_us, 100);
-	assert_false(opt.config.ipv6);
-	assert_true(opt.config.host_loopback);
+	assert_false(opt.config.net.ipv6);
+	assert_true(opt.config.net.host_loopback);
 	assert_true(opt.map_root);
 }
 

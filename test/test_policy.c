@@ -39,7 +39,7 @@ static enum lwr_verdict judge(const struct world *w, const char *text,
 {
 	struct lwr_dest guest = { addr(text), port };
 
-	return lwr__policy_dest(&w->config, &w->dns, &guest, host);
+	return lwr__policy_dest(&w->config.net, &w->dns, &guest, host);
 }
 
 static void expect(const struct world *w, const char *text, uint16_t port,
@@ -100,7 +100,7 @@ static void special_addresses_are_denied(void **state)
 	};
 	struct world *w = *state;
 
-	w->config.host_loopback = true;
+	w->config.net.host_loopback = true;
 	for (size_t i = 0; i < sizeof(text) / sizeof(*text); i++) {
 		expect(w, text[i], 80, LWR_DENY);
 		expect(w, text[i], 53, LWR_DENY);
@@ -128,7 +128,7 @@ static void gateway_is_the_host_only_if_opened(void **state)
 	expect(w, "10.0.2.2", 53, LWR_REFUSE);
 	expect(w, "fd00::2", 80, LWR_REFUSE);
 	expect(w, "fe80::2", 80, LWR_REFUSE);
-	w->config.host_loopback = true;
+	w->config.net.host_loopback = true;
 	expect_host(w, "10.0.2.2", 80, "127.0.0.1", 80);
 	expect_host(w, "fd00::2", 80, "::1", 80);
 	expect_host(w, "fe80::2", 8080, "::1", 8080);
@@ -152,8 +152,8 @@ static void one_address_for_gateway_and_dns_serves_both(void **state)
 {
 	struct world *w = *state;
 
-	w->config.dns = w->config.gateway;
-	w->config.host_loopback = true;
+	w->config.net.dns = w->config.net.gateway;
+	w->config.net.host_loopback = true;
 	expect_host(w, "10.0.2.2", 53, "127.0.0.53", 53);
 	expect_host(w, "10.0.2.2", 80, "127.0.0.1", 80);
 }
@@ -162,8 +162,8 @@ static void without_ipv6_all_of_it_is_denied(void **state)
 {
 	struct world *w = *state;
 
-	w->config.ipv6 = false;
-	w->config.host_loopback = true;
+	w->config.net.ipv6 = false;
+	w->config.net.host_loopback = true;
 	expect(w, "2001:db8::1", 80, LWR_DENY);
 	expect(w, "fd00::2", 80, LWR_DENY);
 	expect(w, "fd00::3", 53, LWR_DENY);
@@ -193,18 +193,18 @@ static void sources_are_the_guests_own(void **state)
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
 		a = addr(good[i]);
-		if (!lwr__policy_source(&w->config, &a))
+		if (!lwr__policy_source(&w->config.net, &a))
 			fail_msg("%s", good[i]);
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		a = addr(bad[i]);
-		if (lwr__policy_source(&w->config, &a))
+		if (lwr__policy_source(&w->config.net, &a))
 			fail_msg("%s", bad[i]);
 	}
-	w->config.ipv6 = false;
+	w->config.net.ipv6 = false;
 	for (size_t i = 4; i < sizeof(good) / sizeof(*good); i++) {
 		a = addr(good[i]);
-		assert_false(lwr__policy_source(&w->config, &a));
+		assert_false(lwr__policy_source(&w->config.net, &a));
 	}
 }
 
@@ -217,13 +217,14 @@ static void local_are_gateway_and_dns(void **state)
 
 	for (size_t i = 0; i < 5; i++) {
 		a = addr(local[i]);
-		w->config.ipv6 = true;
-		assert_true(lwr__policy_is_local(&w->config, &a));
-		w->config.ipv6 = false;
-		assert_int_equal(lwr__policy_is_local(&w->config, &a), i < 2);
+		w->config.net.ipv6 = true;
+		assert_true(lwr__policy_is_local(&w->config.net, &a));
+		w->config.net.ipv6 = false;
+		assert_int_equal(lwr__policy_is_local(&w->config.net, &a),
+				 i < 2);
 	}
 	a = addr("10.0.2.15");
-	assert_false(lwr__policy_is_local(&w->config, &a));
+	assert_false(lwr__policy_is_local(&w->config.net, &a));
 }
 
 int main(void)

@@ -13,7 +13,7 @@ static const uint8_t gateway_mac[6] = { 0x52, 0x55, 10, 0, 2, 2 };
 
 static void on_packet(struct rig *r, const struct lwr_pkt *pkt)
 {
-	(void)lwr__ra_input(&r->stack, &r->dns, pkt);
+	(void)lwr__ra_input(&r->dns, pkt);
 }
 
 static int setup(void **state)
@@ -105,7 +105,7 @@ static void rs_gets_everything_a_guest_needs(void **state)
 	assert_non_null(o);
 	assert_int_equal(len, 24);
 	assert_memory_equal(o + 4, "\xff\xff\xff\xff", 4);
-	assert_memory_equal(o + 8, r->config.dns6.b, 16);
+	assert_memory_equal(o + 8, r->config.net.dns6.b, 16);
 	o = option(f, 31, &len);
 	assert_non_null(o);
 	assert_int_equal(len, 24);
@@ -169,7 +169,7 @@ static void without_ipv6_there_is_no_router(void **state)
 {
 	struct rig *r = *state;
 
-	r->config.ipv6 = false;
+	r->config.net.ipv6 = false;
 	solicit(r, "::", 255, "", 0);
 	solicit(r, "fe80::5054", 255, "", 0);
 	assert_int_equal(r->link.stats.drop_source, 0);

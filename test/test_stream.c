@@ -153,7 +153,8 @@ static void run(struct world *w)
 
 static void listen_on(struct world *w)
 {
-	assert_int_equal(lwr__stream_listen(&w->stack, w->path, 0, &w->link),
+	assert_int_equal(lwr__stream_listen(&w->stack, w->path, &w->config.net,
+					    &w->link),
 			 0);
 	w->link->on_gone = on_gone;
 	w->link->owner = w;
@@ -528,8 +529,9 @@ static void stream_fd_serves_one_client(void **state)
 	int sv[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
-	assert_int_equal(lwr__stream_fd(&w->stack, "stream-fd:3", sv[0], 9000,
-					&w->link),
+	w->config.net.mtu = 9000;
+	assert_int_equal(lwr__stream_fd(&w->stack, "stream-fd:3", sv[0],
+					&w->config.net, &w->link),
 			 0);
 	w->link->on_gone = on_gone;
 	w->link->owner = w;
@@ -550,11 +552,14 @@ static void stream_fd_refuses_what_is_no_stream(void **state)
 	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
 	int file = open("/dev/null", O_RDWR);
 
-	assert_int_equal(lwr__stream_fd(&w->stack, "x", fd, 0, &w->link),
+	assert_int_equal(lwr__stream_fd(&w->stack, "x", fd, &w->config.net,
+					&w->link),
 			 -EPROTOTYPE);
-	assert_int_equal(lwr__stream_fd(&w->stack, "x", file, 0, &w->link),
+	assert_int_equal(lwr__stream_fd(&w->stack, "x", file, &w->config.net,
+					&w->link),
 			 -ENOTSOCK);
-	assert_int_equal(lwr__stream_fd(&w->stack, "x", -1, 0, &w->link),
+	assert_int_equal(lwr__stream_fd(&w->stack, "x", -1, &w->config.net,
+					&w->link),
 			 -EBADF);
 	assert_null(w->link);
 	close(fd); /* still ours */
@@ -567,10 +572,11 @@ static void stream_listen_says_why_it_cannot(void **state)
 	struct lwr_link *other = NULL;
 
 	listen_on(w);
-	assert_int_equal(lwr__stream_listen(&w->stack, w->path, 0, &other),
-			 -EADDRINUSE);
-	assert_int_equal(lwr__stream_listen(&w->stack, "/nonexistent/x", 0,
+	assert_int_equal(lwr__stream_listen(&w->stack, w->path, &w->config.net,
 					    &other),
+			 -EADDRINUSE);
+	assert_int_equal(lwr__stream_listen(&w->stack, "/nonexistent/x",
+					    &w->config.net, &other),
 			 -ENOENT);
 	assert_null(other);
 	close(dial(w));

@@ -523,7 +523,7 @@ static void gateway_is_the_hosts_loopback_if_opened(void **state)
 {
 	struct world *w = *state;
 
-	w->rig.config.host_loopback = true;
+	w->rig.config.net.host_loopback = true;
 	say(w, "10.0.2.15", 4000, "10.0.2.2", 7, "a");
 	expect_sent("127.0.0.1", 7, "a");
 	arrive(host.fd, "127.0.0.1", 7, "b", 1);
