@@ -43,6 +43,7 @@ struct lwr_link {
 	struct lwr_link_caps caps;
 	struct lwr_stack *stack;
 	const struct lwr_net *net; /* borrowed; NULL: the relay's own */
+	bool listens; /* after on_gone, the next guest may come */
 	/* The guest left: 0, or the -errno that ended it. May remove the link. */
 	void (*on_gone)(struct lwr_link *link, int err);
 	void *owner; /* of on_gone */

@@ -282,6 +282,7 @@ int lwr__stream_listen(struct lwr_stack *stack, const char *path,
 		goto err_close;
 	}
 	s->listening = true;
+	s->link.listens = true;
 	s->listener.data = s;
 	err = lwr__stack_add_link(stack, &s->link);
 	if (err)

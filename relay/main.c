@@ -28,43 +28,6 @@ void lwr__complain(const char *what, int err, const char *hint)
 		hint ? ")" : "");
 }
 
-static const char *tap_hint(int err)
-{
-	switch (-err) {
-	case ENOENT:
-	case ENODEV:
-	case ENXIO:
-		if (access("/dev/net/tun", F_OK) == 0)
-			return "is the namespace gone?";
-		return "/dev/net/tun is missing: load the module tun, or give "
-		       "the container that device";
-	case EACCES:
-		return "/dev/net/tun is not permitted: make it readable and "
-		       "writable";
-	case EPERM:
-		return "needs CAP_NET_ADMIN there: be root, own the namespace, "
-		       "or let root prepare it with ip tuntap add ... user";
-	case EBUSY:
-		return "another process has this tap";
-	case EINVAL:
-		return "exists but is no tap?";
-	case EPROTOTYPE:
-		return "must be a tap opened with IFF_NO_PI";
-	case ENOTTY:
-		return "is no tap";
-	default:
-		return NULL;
-	}
-}
-
-void lwr__complain_tap(const char *what, int err)
-{
-	/* "Protocol wrong type" and the like would only confuse. */
-	bool ours = err == -EPROTOTYPE || err == -ENOTTY;
-
-	lwr__complain(what, ours ? -EINVAL : err, tap_hint(err));
-}
-
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
 
 static void log_text(void *arg, enum lwr_level level, const char *line)

@@ -8,32 +8,16 @@
 
 #include "core/config.h"
 #include "core/log.h"
+#include "relay/link_open.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
-enum { LWR_LINKS_MAX = 64, LWR_ERROR_TEXT = 512 };
+enum { LWR_LINKS_MAX = 64 };
 
 enum lwr_command { LWR_SERVE = 1, LWR_RUN = 2, LWR_BOTH = 3 };
-
-enum lwr_link_kind {
-	LWR_LINK_TAP,
-	LWR_LINK_TAP_FD,
-	LWR_LINK_STREAM,
-	LWR_LINK_STREAM_FD,
-};
-
-/* One --link, taken apart. */
-struct lwr_link_spec {
-	enum lwr_link_kind kind;
-	const char *text; /* as given */
-	const char *path; /* stream */
-	char ifname[16]; /* tap */
-	const char *netns; /* tap: after the @, or NULL */
-	int fd; /* tap-fd, stream-fd */
-};
 
 struct lwr_options {
 	enum lwr_command command;

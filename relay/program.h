@@ -35,9 +35,6 @@ struct lwr_program {
 /* The line "lwrelay: what: why (hint)"; err < 0 or 0, hint or NULL. */
 void lwr__complain(const char *what, int err, const char *hint);
 
-/* The same for a tap that could not be opened. */
-void lwr__complain_tap(const char *what, int err);
-
 /* Blocks the signals that the program takes; *old is for a child to restore. */
 void lwr__program_signals(sigset_t *old);
 

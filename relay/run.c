@@ -240,6 +240,7 @@ _Noreturn static void exec_command(const struct child *c)
 
 _Noreturn static void child_main(const struct child *c)
 {
+	char why[LWR_ERROR_TEXT], line[2 * LWR_ERROR_TEXT];
 	struct lwr_tap tap;
 	char go;
 	int err;
@@ -248,8 +249,9 @@ _Noreturn static void child_main(const struct child *c)
 	follow_parent(c);
 	err = lwr__tap_open(IFNAME, &tap);
 	if (err) {
-		lwr__complain_tap("tap " IFNAME, err);
-		_exit(LWR_EXIT_FAILURE);
+		snprintf(line, sizeof(line), "tap " IFNAME ": %s",
+			 lwr__tap_error(err, why));
+		die(line, 0, NULL);
 	}
 	set_up_network(&c->opt->config.net);
 	set_up_resolver(&c->opt->config);
