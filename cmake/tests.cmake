@@ -4,7 +4,8 @@
 #   test/sim_*.c   label sim     the same, on a virtual clock
 #   test/sys_*.py  label sys     real sockets; alone, exit status 77 is a skip
 #   test/vm_*.py   label vm      the same with a guest in a VM
-#   test/fuzz_*.c  (LWR_FUZZ)    libFuzzer targets, run by ./dev fuzz
+#   test/fuzz_*.c  label corpus  libFuzzer targets: run by ./dev fuzz (LWR_FUZZ), else
+#                                replayed on test/corpus/fuzz_*/ by test/replay.c
 # Any other test/*.c is a helper of the tests. test/fake_*.c stand in for files of
 # platform/ and test/guest*.c is a guest over them: linked before the library, and
 # to the simulations only.
@@ -18,7 +19,8 @@ set(lwr_test_list "")
 file(GLOB LWR_TEST_SOURCES CONFIGURE_DEPENDS test/test_*.c test/sim_*.c)
 file(GLOB LWR_FUZZ_SOURCES CONFIGURE_DEPENDS test/fuzz_*.c)
 file(GLOB LWR_HELPER_SOURCES CONFIGURE_DEPENDS test/*.c)
-list(REMOVE_ITEM LWR_HELPER_SOURCES ${LWR_TEST_SOURCES} ${LWR_FUZZ_SOURCES})
+list(REMOVE_ITEM LWR_HELPER_SOURCES ${LWR_TEST_SOURCES} ${LWR_FUZZ_SOURCES}
+	${CMAKE_SOURCE_DIR}/test/replay.c)
 file(GLOB LWR_TEST_SCRIPTS CONFIGURE_DEPENDS test/sys_*.py test/vm_*.py)
 
 file(GLOB LWR_FAKE_SOURCES CONFIGURE_DEPENDS test/fake_*.c test/guest*.c)
@@ -65,6 +67,21 @@ foreach(source IN LISTS LWR_TEST_SOURCES)
 		"\"${CMAKE_BINARY_DIR}/test/${name}\")\n")
 endforeach()
 
+foreach(source IN LISTS LWR_FUZZ_SOURCES)
+	cmake_path(GET source STEM name)
+	set(corpus ${CMAKE_SOURCE_DIR}/test/corpus/${name})
+	add_executable(${name} ${source} test/replay.c)
+	target_link_libraries(${name} PRIVATE lwr_fake)
+	set_target_properties(${name} PROPERTIES
+		RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test)
+	add_test(NAME ${name} COMMAND ${name} ${corpus}
+		WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+	set_tests_properties(${name} PROPERTIES LABELS corpus TIMEOUT 120)
+	string(APPEND lwr_test_list
+		"lwr_tree_test(${name} corpus "
+		"\"${CMAKE_BINARY_DIR}/test/${name}\" \"${corpus}\")\n")
+endforeach()
+
 foreach(script IN LISTS LWR_TEST_SCRIPTS)
 	cmake_path(GET script STEM name)
 	string(REGEX REPLACE "_.*" "" label ${name})
@@ -86,7 +103,7 @@ set_tests_properties(layers PROPERTIES LABELS unit)
 file(CONFIGURE OUTPUT ${LWR_TEST_LIST} CONTENT "${lwr_test_list}")
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/lwr-trees.cmake @ONLY CONTENT [[
 macro(lwr_tree_test name label program)
-	add_test("${lwr_tree_name}/${name}" "${program}")
+	add_test("${lwr_tree_name}/${name}" "${program}" ${ARGN})
 	set_tests_properties("${lwr_tree_name}/${name}" PROPERTIES
 		LABELS "${label};${lwr_tree_name}" TIMEOUT 300
 		SKIP_RETURN_CODE 77 WORKING_DIRECTORY "@CMAKE_SOURCE_DIR@")
