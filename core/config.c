@@ -60,6 +60,52 @@ int lwr__net_subnet6(struct lwr_net *net, const struct lwr_prefix *p)
 	return 0;
 }
 
+const struct lwr_lease *lwr__net_lease(const struct lwr_net *net,
+				       const struct lwr_addr *a)
+{
+	for (unsigned i = 0; i < net->leases; i++)
+		if (lwr__addr_equal(&net->lease[i].addr, a))
+			return &net->lease[i];
+	return NULL;
+}
+
+/* Some guest may have it: in the network, not the relay's, not all of it. */
+static bool is_leasable(const struct lwr_net *net, const struct lwr_addr *a)
+{
+	uint32_t mask, host;
+
+	if (lwr__addr_equal(a, &net->gateway) ||
+	    lwr__addr_equal(a, &net->gateway6) ||
+	    lwr__addr_equal(a, &net->dns) || lwr__addr_equal(a, &net->dns6))
+		return false;
+	if (!lwr__addr_is4(a))
+		return lwr__addr_in(a, &net->subnet6) &&
+		       !lwr__addr_equal(a, &net->subnet6.net);
+	mask = (1u << (128 - net->subnet.len)) - 1;
+	host = lwr__addr_v4(a) & mask;
+	return lwr__addr_in(a, &net->subnet) && host != 0 && host != mask;
+}
+
+int lwr__net_add_lease(struct lwr_net *net, const struct lwr_lease *lease)
+{
+	bool four = lwr__addr_is4(&lease->addr);
+
+	if (!is_leasable(net, &lease->addr) || (lease->mac[0] & 1))
+		return -EINVAL;
+	for (unsigned i = 0; i < net->leases; i++) {
+		const struct lwr_lease *l = &net->lease[i];
+
+		if (lwr__addr_equal(&l->addr, &lease->addr) ||
+		    (memcmp(l->mac, lease->mac, sizeof(l->mac)) == 0 &&
+		     lwr__addr_is4(&l->addr) == four))
+			return -EEXIST;
+	}
+	if (net->leases == LWR_LEASES_MAX)
+		return -ENOSPC;
+	net->lease[net->leases++] = *lease;
+	return 0;
+}
+
 void lwr__config_init(struct lwr_config *c)
 {
 	struct lwr_prefix p4 = { lwr__addr_from4(net4), PREFIX4 + 24 };

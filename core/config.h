@@ -8,7 +8,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { LWR_DNS_MAX = 4, LWR_DOMAIN_MAX = 255 };
+enum { LWR_DNS_MAX = 4, LWR_DOMAIN_MAX = 255, LWR_LEASES_MAX = 64 };
+
+/* An address, of either family, that only one hardware address may have. */
+struct lwr_lease {
+	uint8_t mac[6];
+	struct lwr_addr addr;
+	const char *name; /* host name by DHCP, borrowed; NULL: none */
+};
 
 /* The network that a guest sees; one for each link, or one for all. */
 struct lwr_net {
@@ -29,6 +36,9 @@ struct lwr_net {
 	uint8_t gateway_mac[6]; /* locally administered */
 
 	bool host_loopback; /* the gateway's address reaches 127.0.0.1, ::1 */
+
+	struct lwr_lease lease[LWR_LEASES_MAX];
+	unsigned leases;
 };
 
 struct lwr_config {
@@ -57,5 +67,16 @@ void lwr__config_init(struct lwr_config *c);
 /* Places gateway, DNS and guest in a new subnet as the defaults do. */
 int lwr__net_subnet(struct lwr_net *net, const struct lwr_prefix *p);
 int lwr__net_subnet6(struct lwr_net *net, const struct lwr_prefix *p);
+
+/* The lease of an address, or NULL. */
+const struct lwr_lease *lwr__net_lease(const struct lwr_net *net,
+				       const struct lwr_addr *a);
+
+/*
+ * Adds a lease. Returns 0, -EINVAL for an address that no guest of the network
+ * can have, -EEXIST if it or one of its family for this hardware address was
+ * given already, -ENOSPC.
+ */
+int lwr__net_add_lease(struct lwr_net *net, const struct lwr_lease *lease);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A link: where one guest's frames come from and go to. What a link can do is
+ * A link: where a guest's frames come from and go to, or those of several guests
+ * behind a bridge. What a link can do is
  * said in its capability fields; nobody above asks what kind it is.
  */
 #ifndef LWR_CORE_LINK_H
@@ -8,6 +9,7 @@
 
 #include "core/config.h"
 #include "core/list.h"
+#include "core/neighbour.h"
 #include "core/ring.h"
 #include "core/stats.h"
 #include "lwip/netif.h"
@@ -54,8 +56,7 @@ struct lwr_link {
 	struct lwr_list conns; /* TCP connections of this guest */
 	struct lwr_list node; /* on stack->links */
 	struct netif netif; /* lwIP's view of the link */
-	uint8_t guest_mac[6]; /* source of the guest's last valid frame */
-	bool guest_known; /* guest_mac is valid */
+	struct lwr_neighbours neighbours; /* where the guests are */
 	bool up;
 	uint32_t id; /* never used again within one stack */
 	uint32_t next_ip_id; /* identification of packets sent */

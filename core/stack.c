@@ -58,14 +58,16 @@ static bool for_us(const struct lwr_pkt *pkt)
 	       memcmp(pkt->data, pkt->link->net->gateway_mac, 6) == 0;
 }
 
-static void learn_mac(struct lwr_link *link, const struct lwr_pkt *pkt)
+static void learn(struct lwr_link *link, const struct lwr_pkt *pkt)
 {
 	const uint8_t *mac = pkt->data + 6;
 
-	if ((mac[0] & 1) || memcmp(link->guest_mac, mac, 6) == 0)
+	if (mac[0] & 1)
 		return;
-	memcpy(link->guest_mac, mac, 6);
-	link->guest_known = true;
+	lwr__neighbours_saw(&link->neighbours, mac);
+	if (pkt->l4)
+		lwr__neighbours_learn(&link->neighbours, link->net, &pkt->src,
+				      mac);
 }
 
 /* A transport checksum is checked wherever nobody vouched for it. */
@@ -103,7 +105,7 @@ void lwr__stack_input(struct lwr_link *link, struct pbuf *p,
 		pbuf_free(p);
 		return;
 	}
-	learn_mac(link, &pkt);
+	learn(link, &pkt);
 	if (pkt.l4 && pkt.proto == LWR_PROTO_TCP && !pkt.fragment) {
 		lwr__stack_segment(s, &pkt, p);
 		return;
@@ -234,7 +236,7 @@ int lwr__stack_add_link(struct lwr_stack *s, struct lwr_link *link)
 		link->net = &s->config->net;
 	link->id = s->next_link_id++;
 	link->up = true;
-	memset(link->guest_mac, 0xff, 6);
+	lwr__neighbours_reset(&link->neighbours, link->net);
 	lwr__list_init(&link->pending);
 	lwr__list_init(&link->blocked);
 	lwr__list_init(&link->conns);
@@ -252,8 +254,7 @@ void lwr__stack_reset_link(struct lwr_link *link)
 	s->hooks->on_link_down(s->arg, link);
 	lwr__ring_pop(&link->h2g, lwr__ring_count(&link->h2g));
 	lwr__list_remove(&link->pending);
-	memset(link->guest_mac, 0xff, 6);
-	link->guest_known = false;
+	lwr__neighbours_reset(&link->neighbours, link->net);
 	/* A new number: nothing of the old guest can match the new one's. */
 	link->id = s->next_link_id++;
 	link->up = true;

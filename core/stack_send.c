@@ -83,18 +83,31 @@ static void block(struct lwr_link *link, struct lwr_conn *c)
 		lwr__list_append(&link->blocked, &c->on_blocked);
 }
 
+/* Of a packet that starts at its IP header. */
+static const uint8_t *mac_of_packet(const struct lwr_link *link,
+				    const struct pbuf *p, bool four)
+{
+	struct lwr_addr dst;
+
+	if (!link->neighbours.many)
+		return link->neighbours.mac;
+	addr_at(&dst, p->payload, four, true);
+	return lwr__neighbours_find(&link->neighbours, link->net, &dst);
+}
+
 err_t lwr__send_tcp(struct lwr_link *link, struct lwr_conn *c, struct pbuf *p,
 		    uint16_t ethertype)
 {
+	bool four = ethertype == LWR_ETHERTYPE_IP4;
 	struct lwr_frame f = { .p = p };
 
 	if (lwr__ring_room(&link->h2g) == 0) {
 		block(link, c);
 		return ERR_MEM;
 	}
-	if (!add_eth(link, p, ethertype, link->guest_mac))
+	if (!add_eth(link, p, ethertype, mac_of_packet(link, p, four)))
 		return ERR_BUF;
-	describe_tcp(&f, c, ethertype == LWR_ETHERTYPE_IP4);
+	describe_tcp(&f, c, four);
 	(void)lwr__stack_push(link, &f); /* fails only when the link is down */
 	return ERR_OK;
 }
@@ -118,9 +131,12 @@ void lwr__send_eth(struct lwr_link *link, struct pbuf *p, uint16_t ethertype,
 static void mac_of(const struct lwr_link *link, const struct lwr_addr *dst,
 		   uint8_t mac[6])
 {
-	memcpy(mac, link->guest_mac, 6);
-	if (!lwr__addr_is_multicast(dst))
+	if (!lwr__addr_is_multicast(dst)) {
+		memcpy(mac,
+		       lwr__neighbours_find(&link->neighbours, link->net, dst),
+		       6);
 		return;
+	}
 	memset(mac, 0xff, 6);
 	if (lwr__addr_is4(dst))
 		return;

@@ -5,8 +5,8 @@
  * guest's own address, stays unanswered, or a guest that probes an address
  * before it takes it (RFC 5227 2.1, RFC 4862 5.4) would find it taken.
  *
- * The relay never asks in return. A link has one guest, and every frame it
- * sends says its hardware address (core/stack.c).
+ * The relay never asks in return: every frame of a guest says its hardware
+ * address, and ARP its sender's (core/neighbour.c).
  *
  * A guest that claims one of our addresses (ARP announcement, sender address
  * ours) is not contradicted: that would only be a quarrel without end. A guest
@@ -93,6 +93,8 @@ bool lwr__arp_input(const struct lwr_pkt *pkt)
 		pkt->link->stats.drop_malformed++;
 		return true;
 	}
+	lwr__neighbours_learn(&pkt->link->neighbours, pkt->link->net, &a.sender,
+			      a.mac);
 	if (a.op == ARP_REQUEST &&
 	    lwr__policy_is_local(pkt->link->net, &a.target) &&
 	    !lwr__policy_is_local(pkt->link->net, &a.sender))
