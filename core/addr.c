@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static const uint8_t v4_mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255 };
 
@@ -194,4 +195,39 @@ void lwr__addr_from_sockaddr(const struct sockaddr_storage *ss,
 	memcpy(&in6, ss, sizeof(in6));
 	*a = lwr__addr_from16(&in6.sin6_addr);
 	*port = ntohs(in6.sin6_port);
+}
+
+static int port_parse(const char *text, uint16_t *port)
+{
+	unsigned long n;
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	n = strtoul(text, &end, 10);
+	if (*end || n == 0 || n > UINT16_MAX)
+		return -EINVAL;
+	*port = (uint16_t)n;
+	return 0;
+}
+
+int lwr__endpoint_parse(const char *text, struct lwr_addr *a, uint16_t *port)
+{
+	bool bracket = *text == '[';
+	const char *start = text + bracket;
+	const char *end = strchr(text, bracket ? ']' : ':');
+	char buf[LWR_ADDR_TEXT];
+
+	if (!bracket && lwr__addr_parse(text, a) == 0)
+		return 0;
+	if (!end || (size_t)(end - start) >= sizeof(buf))
+		return -EINVAL;
+	memcpy(buf, start, (size_t)(end - start));
+	buf[end - start] = '\0';
+	end += bracket;
+	if (lwr__addr_parse(buf, a) < 0)
+		return -EINVAL;
+	if (*end == '\0')
+		return 0;
+	return *end == ':' ? port_parse(end + 1, port) : -EINVAL;
 }

@@ -48,6 +48,12 @@ struct lwr_addr lwr__addr_of_v4(uint32_t host_order);
 /* Parses a numeric address of either family. Returns 0 or -EINVAL. */
 int lwr__addr_parse(const char *text, struct lwr_addr *a);
 
+/*
+ * Parses ADDR, ADDR4:PORT or [ADDR6]:PORT; without a port *port stays as it
+ * is. Returns 0 or -EINVAL.
+ */
+int lwr__endpoint_parse(const char *text, struct lwr_addr *a, uint16_t *port);
+
 /* Parses ADDR/LEN; the host bits are kept in *host where that is not NULL. */
 int lwr__prefix_parse(const char *text, struct lwr_prefix *p,
 		      struct lwr_addr *host);

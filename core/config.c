@@ -127,3 +127,18 @@ void lwr__config_init(struct lwr_config *c)
 	lwr__net_subnet(&c->net, &p4);
 	lwr__net_subnet6(&c->net, &p6);
 }
+
+int lwr__config_resolver(struct lwr_config *c, const char *text)
+{
+	uint16_t port = 53;
+	struct lwr_addr a;
+
+	if (c->resolvers == LWR_DNS_MAX)
+		return -ENOSPC;
+	if (lwr__endpoint_parse(text, &a, &port) < 0 || lwr__addr_is_any(&a) ||
+	    lwr__addr_is_multicast(&a))
+		return -EINVAL;
+	c->resolver[c->resolvers] = a;
+	c->resolver_port[c->resolvers++] = port;
+	return 0;
+}

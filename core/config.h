@@ -17,6 +17,14 @@ struct lwr_lease {
 	const char *name; /* host name by DHCP, borrowed; NULL: none */
 };
 
+/* What one guest may use of the relay; 0: the relay's own limits only. */
+struct lwr_limits {
+	uint32_t flows; /* TCP */
+	uint32_t udp;
+	uint32_t new_flows; /* a second, TCP and UDP; bursts of twice that */
+	uint64_t buffer; /* bytes of payload */
+};
+
 /* The network that a guest sees; one for each link, or one for all. */
 struct lwr_net {
 	uint16_t mtu; /* 0: the link's default */
@@ -39,6 +47,10 @@ struct lwr_net {
 
 	struct lwr_lease lease[LWR_LEASES_MAX];
 	unsigned leases;
+
+	bool strict; /* the guest uses no address but `guest` and subnet6 */
+	uint8_t guest_mac[6]; /* and this one, if not zero (RFC 2827) */
+	struct lwr_limits limits;
 };
 
 struct lwr_config {
@@ -78,5 +90,11 @@ const struct lwr_lease *lwr__net_lease(const struct lwr_net *net,
  * given already, -ENOSPC.
  */
 int lwr__net_add_lease(struct lwr_net *net, const struct lwr_lease *lease);
+
+/*
+ * Adds a resolver, as lwr__endpoint_parse() takes it; port 53 by default.
+ * Returns 0, -EINVAL, or -ENOSPC: LWR_DNS_MAX are there.
+ */
+int lwr__config_resolver(struct lwr_config *c, const char *text);
 
 #endif

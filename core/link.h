@@ -58,9 +58,19 @@ struct lwr_link {
 	struct netif netif; /* lwIP's view of the link */
 	struct lwr_neighbours neighbours; /* where the guests are */
 	bool up;
-	uint32_t id; /* never used again within one stack */
+	uint32_t id; /* of the guest, never used again within one stack */
+	uint32_t number; /* of the link, for its user; never 0 or used again */
+	uint64_t tokens; /* new flows, in thousandths */
+	uint64_t tokens_ms; /* when they were last counted */
+	uint64_t buffered; /* payload bytes of its flows, both ways */
 	uint32_t next_ip_id; /* identification of packets sent */
 	struct lwr_stats stats;
 };
+
+/*
+ * Takes one of the new flows that the link may open now; always true where it
+ * has no limit.
+ */
+bool lwr__link_may_open(struct lwr_link *link, uint64_t now_ms);
 
 #endif

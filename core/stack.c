@@ -58,6 +58,15 @@ static bool for_us(const struct lwr_pkt *pkt)
 	       memcmp(pkt->data, pkt->link->net->gateway_mac, 6) == 0;
 }
 
+/* RFC 2827, for a link whose guest's address is known beforehand. */
+static bool mac_allowed(const struct lwr_pkt *pkt)
+{
+	static const uint8_t any[6];
+	const uint8_t *mac = pkt->link->net->guest_mac;
+
+	return memcmp(mac, any, 6) == 0 || memcmp(mac, pkt->data + 6, 6) == 0;
+}
+
 static void learn(struct lwr_link *link, const struct lwr_pkt *pkt)
 {
 	const uint8_t *mac = pkt->data + 6;
@@ -102,6 +111,11 @@ void lwr__stack_input(struct lwr_link *link, struct pbuf *p,
 	}
 	if (!for_us(&pkt)) {
 		link->stats.drop_dest++;
+		pbuf_free(p);
+		return;
+	}
+	if (!mac_allowed(&pkt)) {
+		link->stats.drop_source++;
 		pbuf_free(p);
 		return;
 	}
@@ -235,6 +249,7 @@ int lwr__stack_add_link(struct lwr_stack *s, struct lwr_link *link)
 	if (!link->net)
 		link->net = &s->config->net;
 	link->id = s->next_link_id++;
+	link->number = link->id;
 	link->up = true;
 	lwr__neighbours_reset(&link->neighbours, link->net);
 	lwr__list_init(&link->pending);
@@ -243,6 +258,21 @@ int lwr__stack_add_link(struct lwr_stack *s, struct lwr_link *link)
 	lwr__list_append(&s->links, &link->node);
 	lwr__lwip_netif(link);
 	return 0;
+}
+
+bool lwr__link_may_open(struct lwr_link *link, uint64_t now_ms)
+{
+	uint64_t rate = link->net->limits.new_flows;
+	uint64_t most = rate * 2 * 1000, have;
+
+	if (rate == 0)
+		return true;
+	have = link->tokens + (now_ms - link->tokens_ms) * rate;
+	if (have > most || link->tokens_ms == 0)
+		have = most;
+	link->tokens_ms = now_ms;
+	link->tokens = have >= 1000 ? have - 1000 : have;
+	return have >= 1000;
 }
 
 void lwr__stack_reset_link(struct lwr_link *link)

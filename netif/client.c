@@ -51,6 +51,7 @@ enum {
 struct lwr_client {
 	uv_poll_t poll;
 	int fd;
+	struct lwr_loop *loop;
 	struct lwr_link *link; /* NULL: stopped, memory waits for uv_close() */
 	struct lwr_slab_pool *slabs;
 	void (*on_gone)(struct lwr_link *link, int err);
@@ -113,6 +114,8 @@ int lwr__client_start(struct lwr_link *link, struct lwr_slab_pool *slabs,
 	c->poll.data = c;
 	c->fd = fd;
 	c->link = link;
+	c->loop = link->stack->loop;
+	lwr__loop_hold(c->loop);
 	c->slabs = slabs;
 	c->on_gone = on_gone;
 	watch(c);
@@ -122,7 +125,10 @@ int lwr__client_start(struct lwr_link *link, struct lwr_slab_pool *slabs,
 
 static void on_closed(uv_handle_t *h)
 {
-	free(h->data);
+	struct lwr_client *c = h->data;
+
+	lwr__loop_release(c->loop);
+	free(c);
 }
 
 void lwr__client_stop(struct lwr_client *c)

@@ -182,6 +182,7 @@ static void on_listener_poll(uv_poll_t *h, int status, int events)
 static void stream_free(struct stream *s)
 {
 	lwr__slab_fini(&s->slabs);
+	lwr__loop_release(s->link.stack->loop);
 	free(s);
 }
 
@@ -257,6 +258,7 @@ static struct stream *stream_new(struct lwr_stack *stack, const char *name,
 	};
 	snprintf(s->link.name, sizeof(s->link.name), "%s", name);
 	lwr__slab_init(&s->slabs);
+	lwr__loop_hold(stack->loop);
 	uv_timer_init(stack->loop->uv, &s->retry);
 	s->retry.data = s;
 	return s;

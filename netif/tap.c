@@ -423,6 +423,7 @@ static void on_timer_closed(uv_handle_t *h)
 	struct tap *t = h->data;
 
 	lwr__slab_fini(&t->slabs);
+	lwr__loop_release(t->link.stack->loop);
 	free(t->bounce);
 	free(t);
 }
@@ -487,6 +488,8 @@ int lwr__tap_new(struct lwr_stack *stack, const char *name, int fd,
 	if (err)
 		goto err_undo_alloc;
 	uv_timer_init(stack->loop->uv, &t->timer);
+	lwr__loop_hold(stack->loop);
+	t->link.stack = stack;
 	t->poll.data = t;
 	t->timer.data = t;
 	err = lwr__stack_add_link(stack, &t->link);

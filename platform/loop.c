@@ -108,20 +108,28 @@ int lwr__loop_init(struct lwr_loop *l, uv_loop_t *uv,
 	return 0;
 }
 
-static void on_handle_closed(uv_handle_t *h)
+void lwr__loop_hold(struct lwr_loop *l)
 {
-	struct lwr_loop *l = h->data;
+	l->holds++;
+}
 
-	if (--l->closing > 0 || !l->on_closed)
+void lwr__loop_release(struct lwr_loop *l)
+{
+	if (--l->holds > 0 || !l->on_closed)
 		return;
 	close(l->epfd);
 	l->on_closed(l->arg);
 }
 
+static void on_handle_closed(uv_handle_t *h)
+{
+	lwr__loop_release(h->data);
+}
+
 static void close_handle(struct lwr_loop *l, uv_handle_t *h)
 {
 	h->data = l;
-	l->closing++;
+	lwr__loop_hold(l);
 	uv_close(h, on_handle_closed);
 }
 

@@ -47,7 +47,7 @@ struct lwr_loop {
 	uint64_t busy_poll_ns; /* spin this long after the last work; 0: off */
 	uint64_t last_work_ns;
 	bool idling;
-	unsigned closing; /* uv handles whose close is pending */
+	unsigned holds; /* what must be gone before on_closed */
 	void (*on_closed)(void *arg);
 };
 
@@ -55,7 +55,14 @@ struct lwr_loop {
 int lwr__loop_init(struct lwr_loop *l, uv_loop_t *uv,
 		   bool (*on_tick)(void *arg), void *arg);
 
-/* Closes the loop's own handles; `on_closed` comes when all are closed. */
+/*
+ * Whoever has uv handles of its own holds the loop until they are closed, so
+ * that nothing is left in uv when on_closed comes.
+ */
+void lwr__loop_hold(struct lwr_loop *l);
+void lwr__loop_release(struct lwr_loop *l);
+
+/* Closes the loop's own handles; `on_closed` comes when nobody holds it. */
 void lwr__loop_fini(struct lwr_loop *l, void (*on_closed)(void *arg));
 
 /* Note that a frame or event was handled: feeds --busy-poll. */

@@ -11,6 +11,7 @@
  *	a limit of the relay or the host   RST, counted, logged once a minute
  */
 #include "relay/flow.h"
+#include "relay/hooks.h"
 #include "relay/policy.h"
 
 #include "platform/sock.h"
@@ -144,6 +145,7 @@ static void fail(struct lwr_flow *f, int err)
 {
 	struct answer a = { f->conn.link, &f->conn.demux.key, f->syn };
 
+	f->err = err;
 	answer_error(f->tcp, &a, err);
 	lwr__flow_kill(f, true);
 }
@@ -217,7 +219,8 @@ static void on_event(struct lwr_watch *w, uint32_t events)
 }
 
 static struct lwr_flow *new_flow(struct lwr_tcp *t, const struct lwr_pkt *pkt,
-				 struct lwr_syn *syn, int fd)
+				 struct lwr_syn *syn,
+				 const struct lwr_dest *dest, int fd)
 {
 	struct lwr_flow *f = calloc(1, sizeof(*f));
 	const struct lwr_config *config = t->stack->config;
@@ -234,7 +237,9 @@ static struct lwr_flow *new_flow(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 	f->tcp = t;
 	f->syn = syn;
 	f->id = t->next_id++;
-	f->at_ms = lwr__loop_now(t->stack->loop) + config->connect_timeout_ms;
+	f->host = *dest;
+	f->opened_ms = lwr__loop_now(t->stack->loop);
+	f->at_ms = f->opened_ms + config->connect_timeout_ms;
 	lwr__list_init(&f->on_ready);
 	lwr__list_append(&t->pending, &f->node);
 	if (!lwr__timer_active(&t->pending_timer))
@@ -263,7 +268,7 @@ static void start(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 		free(syn);
 		return;
 	}
-	f = new_flow(t, pkt, syn, fd);
+	f = new_flow(t, pkt, syn, dest, fd);
 	if (!f) {
 		answer_error(t, a, -ENOMEM);
 		lwr__sock_close(fd);
@@ -274,9 +279,10 @@ static void start(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 		replay(f);
 }
 
-/* Limits of the relay's own; NULL: there is room. */
-static const char *limit_reached(const struct lwr_tcp *t)
+/* Limits of the relay's own and of the link; NULL: there is room. */
+static const char *limit_reached(const struct lwr_tcp *t, struct lwr_link *link)
 {
+	const struct lwr_limits *l = &link->net->limits;
 	const struct lwr_config *config = t->stack->config;
 
 	if (t->flows >= config->max_flows)
@@ -285,7 +291,30 @@ static const char *limit_reached(const struct lwr_tcp *t)
 		return "max-pending";
 	if (t->queued + t->chunks.bytes >= config->max_buffer)
 		return "max-buffer";
+	if (l->flows &&
+	    link->stats.tcp_live + link->stats.tcp_pending >= l->flows)
+		return "max-flows of the link";
+	if (l->buffer && link->buffered >= l->buffer)
+		return "max-buffer of the link";
+	if (!lwr__link_may_open(link, lwr__loop_now(t->stack->loop)))
+		return "new flows a second of the link";
 	return NULL;
+}
+
+/* The user's word on what the rules allow; *host may change. */
+static enum lwr_verdict ask(struct lwr_tcp *t, const struct lwr_pkt *pkt,
+			    struct lwr_dest *host)
+{
+	struct lwr_flow_info info = {
+		.id = t->next_id,
+		.link = pkt->link->number,
+		.protocol = LWR_PROTO_TCP,
+		.guest = lwr__endpoint(&pkt->src, pkt->sport),
+		.dest = lwr__endpoint(&pkt->dst, pkt->dport),
+		.host = lwr__endpoint(&host->addr, host->port),
+	};
+
+	return lwr__hooks_flow_open(t->hooks, &info, &host->addr, &host->port);
 }
 
 static void decide(struct lwr_tcp *t, const struct lwr_pkt *pkt,
@@ -294,8 +323,10 @@ static void decide(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 	struct lwr_dest guest = { pkt->dst, pkt->dport }, host;
 	enum lwr_verdict v =
 		lwr__policy_dest(pkt->link->net, t->dns, &guest, &host);
-	const char *limit = limit_reached(t);
+	const char *limit = limit_reached(t, pkt->link);
 
+	if (v == LWR_ALLOW && !limit)
+		v = ask(t, pkt, &host);
 	if (v == LWR_ALLOW && !limit) {
 		start(t, pkt, a, syn, &host);
 		return;

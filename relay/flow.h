@@ -4,6 +4,7 @@
 #define LWR_RELAY_FLOW_H
 
 #include "relay/half.h"
+#include "relay/policy.h"
 #include "relay/tcp.h"
 
 enum lwr_flow_state {
@@ -26,12 +27,17 @@ struct lwr_flow {
 	struct pbuf *g2h_tail;
 	struct lwr_chunk *h2g_head; /* not yet acknowledged by the guest */
 	struct lwr_chunk *h2g_tail;
-	uint64_t id; /* for logs */
+	uint64_t id; /* for logs and the user */
+	uint64_t bytes_g2h; /* payload that the host took */
+	uint64_t bytes_h2g; /* payload that was read from it */
+	uint64_t opened_ms; /* when the SYN came */
 	uint64_t at_ms; /* when `node` is looked at next */
 	uint32_t g2h_len; /* bytes in the g2h queue */
 	uint32_t g2h_room; /* bytes free in the tail, if it is a collector */
 	uint32_t h2g_sent; /* stream offset, modulo 2^32 */
 	uint32_t h2g_acked;
+	struct lwr_dest host; /* what it is connected to */
+	int err; /* why it ended */
 	uint8_t state; /* enum lwr_flow_state */
 	uint8_t g2h; /* enum lwr_half */
 	uint8_t h2g;

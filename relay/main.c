@@ -231,6 +231,16 @@ static void raise_fd_limit(void)
 	setrlimit(RLIMIT_NOFILE, &lim);
 }
 
+static void on_relay_closed(struct lwr_relay *r)
+{
+	struct lwr_program *p = LWR_CONTAINER(r, struct lwr_program, relay);
+
+	if (p->signal_poll.data)
+		uv_close((uv_handle_t *)&p->signal_poll, NULL);
+	if (p->exit_poll.data)
+		uv_close((uv_handle_t *)&p->exit_poll, NULL);
+}
+
 int lwr__program_start(struct lwr_program *p, const struct lwr_options *opt)
 {
 	struct lwr_config config = opt->config;
@@ -243,7 +253,8 @@ int lwr__program_start(struct lwr_program *p, const struct lwr_options *opt)
 	raise_fd_limit();
 	err = uv_loop_init(&p->uv);
 	if (!err)
-		err = lwr__relay_init(&p->relay, &p->uv, &config, &p->log);
+		err = lwr__relay_init(&p->relay, &p->uv, &config, &p->log,
+				      on_relay_closed);
 	if (!err) {
 		p->relay.loop.busy_poll_ns = opt->busy_poll_us * 1000ull;
 		p->relay.owner = p;
@@ -291,15 +302,6 @@ int lwr__program_ready(struct lwr_program *p)
 	return 0;
 }
 
-static void on_relay_closed(struct lwr_relay *r)
-{
-	struct lwr_program *p = r->owner;
-
-	uv_close((uv_handle_t *)&p->signal_poll, NULL);
-	if (p->exit_poll.data)
-		uv_close((uv_handle_t *)&p->exit_poll, NULL);
-}
-
 void lwr__program_stop(struct lwr_program *p, int status)
 {
 	if (p->stopping)
@@ -309,7 +311,7 @@ void lwr__program_stop(struct lwr_program *p, int status)
 	if (write_stats(p) < 0 && status == LWR_EXIT_OK)
 		p->status = LWR_EXIT_FAILURE;
 	close(p->spare_fd);
-	lwr__relay_close(&p->relay, on_relay_closed);
+	lwr__relay_close(&p->relay);
 }
 
 int lwr__program_run(struct lwr_program *p)

@@ -231,51 +231,20 @@ static int set_subnet6(struct parse *p, const struct row *r, const char *v)
 	return bad(p, "--subnet6: '%s' is not an IPv6 network of /64", v);
 }
 
-/* ADDR, ADDR4:PORT or [ADDR6]:PORT. */
-static int parse_endpoint(const char *v, struct lwr_addr *a, uint16_t *port)
-{
-	const char *start = v + (*v == '[');
-	const char *end = strchr(v, *v == '[' ? ']' : ':');
-	const char *rest = end;
-	char buf[LWR_ADDR_TEXT];
-	uint64_t n;
-
-	if (*v != '[' && lwr__addr_parse(v, a) == 0)
-		return 0;
-	if (!end || (size_t)(end - start) >= sizeof(buf))
-		return -EINVAL;
-	memcpy(buf, start, (size_t)(end - start));
-	buf[end - start] = '\0';
-	rest += *v == '[';
-	if (lwr__addr_parse(buf, a) < 0)
-		return -EINVAL;
-	if (*rest == '\0')
-		return 0;
-	if (*rest != ':' || lwr__digits_parse(rest + 1, &n, &end) < 0 || *end ||
-	    n == 0 || n > UINT16_MAX)
-		return -EINVAL;
-	*port = (uint16_t)n;
-	return 0;
-}
-
 static int set_dns(struct parse *p, const struct row *r, const char *v)
 {
-	struct lwr_config *c = &p->o->config;
-	uint16_t port = 53;
-	struct lwr_addr a;
-
 	(void)r;
-	if (c->resolvers == LWR_DNS_MAX)
+	switch (lwr__config_resolver(&p->o->config, v)) {
+	case 0:
+		return 0;
+	case -ENOSPC:
 		return bad(p, "--dns: more than %d resolvers", LWR_DNS_MAX);
-	if (parse_endpoint(v, &a, &port) < 0 || lwr__addr_is_any(&a) ||
-	    lwr__addr_is_multicast(&a))
+	default:
 		return bad(p,
 			   "--dns: '%s' is not ADDR, ADDR4:PORT or "
 			   "[ADDR6]:PORT",
 			   v);
-	c->resolver[c->resolvers] = a;
-	c->resolver_port[c->resolvers++] = port;
-	return 0;
+	}
 }
 
 static int set_level(struct parse *p, const struct row *r, const char *v)

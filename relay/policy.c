@@ -118,6 +118,8 @@ enum lwr_verdict lwr__policy_dest(const struct lwr_net *net,
 
 static bool source4(const struct lwr_net *net, const struct lwr_addr *src)
 {
+	if (net->strict)
+		return lwr__addr_equal(src, &net->guest);
 	return lwr__addr_in(src, &net->subnet) &&
 	       !is_subnet_broadcast(net, src);
 }

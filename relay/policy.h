@@ -5,17 +5,12 @@
 
 #include "core/addr.h"
 #include "core/config.h"
+#include "relay/lwrelay.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct lwr_dns;
-
-enum lwr_verdict {
-	LWR_ALLOW, /* relay to *host */
-	LWR_DENY, /* administratively prohibited */
-	LWR_REFUSE, /* nothing listens there: a port of the gateway itself */
-};
 
 /* A destination as the guest wrote it, and as the host is asked for it. */
 struct lwr_dest {
@@ -27,7 +22,8 @@ struct lwr_dest {
  * Decides on a TCP or UDP destination. The gateway's address means the host's
  * loopback, if opened; port 53 of the DNS address means the host's resolver.
  * Multicast, broadcast, unspecified, loopback and link-local destinations and
- * the metadata address 169.254.169.254 are denied.
+ * the metadata address 169.254.169.254 are denied. Returns LWR_ALLOW and *host,
+ * LWR_DENY, or LWR_REFUSE: a port of the gateway itself where nothing listens.
  */
 enum lwr_verdict lwr__policy_dest(const struct lwr_net *net,
 				  const struct lwr_dns *dns,

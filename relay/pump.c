@@ -122,6 +122,7 @@ static void consume(struct lwr_flow *f, uint32_t n)
 
 	f->g2h_len -= n;
 	f->tcp->queued -= n;
+	f->bytes_g2h += n;
 	while ((p = f->g2h_head) && n >= p->len) {
 		n -= p->len;
 		f->g2h_head = p->next;
@@ -318,6 +319,7 @@ static ssize_t pump_once(struct lwr_flow *f, uint32_t want)
 			r = err;
 	}
 	if (r > 0) {
+		f->bytes_h2g += (uint64_t)r;
 		lwr__conn_output(&f->conn);
 		f->bulk = (size_t)r == b.total || r > LWR_CHUNK_DATA;
 		/* A short read of a stream has emptied it (epoll(7)). */

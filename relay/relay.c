@@ -120,25 +120,35 @@ static const struct lwr_stack_hooks hooks = {
 	.on_link_down = on_link_down,
 };
 
+static void on_loop_closed(void *arg)
+{
+	struct lwr_relay *r = arg;
+
+	r->on_closed(r);
+}
+
 int lwr__relay_init(struct lwr_relay *r, uv_loop_t *uv,
-		    const struct lwr_config *config, const struct lwr_log *log)
+		    const struct lwr_config *config, const struct lwr_log *log,
+		    void (*on_closed)(struct lwr_relay *r))
 {
 	int err;
 
 	memset(r, 0, sizeof(*r));
+	r->on_closed = on_closed;
 	r->config = *config;
 	r->log = *log;
 	err = lwr__dns_init(&r->dns, &r->config, "/etc/resolv.conf");
-	if (err)
+	if (!err)
+		err = lwr__loop_init(&r->loop, uv, on_tick, r);
+	if (err) {
+		on_closed(r);
 		return err;
-	err = lwr__loop_init(&r->loop, uv, on_tick, r);
-	if (err)
-		return err;
+	}
 	err = lwr__stack_init(&r->stack, &r->loop, &r->config, &r->log, &hooks,
 			      r);
 	if (err)
 		goto err_undo_loop;
-	err = lwr__tcp_init(&r->tcp, &r->stack, &r->dns);
+	err = lwr__tcp_init(&r->tcp, &r->stack, &r->dns, &r->hooks);
 	if (err)
 		goto err_undo_stack;
 	err = lwr__udp_init(&r->udp, &r->stack, &r->dns);
@@ -151,23 +161,14 @@ err_undo_tcp:
 err_undo_stack:
 	lwr__stack_fini(&r->stack);
 err_undo_loop:
-	lwr__loop_fini(&r->loop, NULL);
+	lwr__loop_fini(&r->loop, on_loop_closed);
 	return err;
 }
 
-static void on_loop_closed(void *arg)
-{
-	struct lwr_relay *r = arg;
-
-	r->on_closed(r);
-}
-
-void lwr__relay_close(struct lwr_relay *r,
-		      void (*on_closed)(struct lwr_relay *r))
+void lwr__relay_close(struct lwr_relay *r)
 {
 	struct lwr_link *link;
 
-	r->on_closed = on_closed;
 	while (!lwr__list_empty(&r->stack.links)) {
 		link = LWR_CONTAINER(r->stack.links.next, struct lwr_link,
 				     node);

@@ -10,6 +10,7 @@
 #include "core/stats.h"
 #include "platform/loop.h"
 #include "relay/dns.h"
+#include "relay/hooks.h"
 #include "relay/tcp.h"
 #include "relay/udp.h"
 
@@ -19,6 +20,7 @@
 struct lwr_relay {
 	struct lwr_config config;
 	struct lwr_log log;
+	struct lwr_hook_set hooks; /* set by the owner after init */
 	struct lwr_loop loop;
 	struct lwr_stack stack;
 	struct lwr_tcp tcp;
@@ -28,16 +30,16 @@ struct lwr_relay {
 	void *owner;
 };
 
-/* Returns 0 or -errno. `uv` is borrowed until on_closed. */
-int lwr__relay_init(struct lwr_relay *r, uv_loop_t *uv,
-		    const struct lwr_config *config, const struct lwr_log *log);
-
 /*
- * Ends every flow (the peers see RST) and link. Afterwards, from the loop,
- * on_closed: the memory is the caller's again.
+ * Returns 0 or -errno. `uv` and the memory are borrowed until on_closed, which
+ * comes once: after lwr__relay_close(), or at once or later after a failure.
  */
-void lwr__relay_close(struct lwr_relay *r,
-		      void (*on_closed)(struct lwr_relay *r));
+int lwr__relay_init(struct lwr_relay *r, uv_loop_t *uv,
+		    const struct lwr_config *config, const struct lwr_log *log,
+		    void (*on_closed)(struct lwr_relay *r));
+
+/* Ends every flow (the peers see RST) and link; then on_closed. */
+void lwr__relay_close(struct lwr_relay *r);
 
 /* Sum of all counters. */
 void lwr__relay_stats(const struct lwr_relay *r, struct lwr_stats *sum);

@@ -21,6 +21,7 @@
  */
 #include "relay/tcp.h"
 #include "relay/flow.h"
+#include "relay/hooks.h"
 
 #include "lwip/pbuf.h"
 
@@ -70,6 +71,37 @@ static void stop_idle_timers(struct lwr_tcp *t)
 		lwr__timer_stop(&t->alive_timer);
 }
 
+void lwr__tcp_info(const struct lwr_conn *c, struct lwr_flow_info *info)
+{
+	const struct lwr_flow *f = LWR_CONTAINER(c, struct lwr_flow, conn);
+	const struct lwr_key *k = &c->demux.key;
+
+	*info = (struct lwr_flow_info){
+		.id = f->id,
+		.link = c->link->number,
+		.protocol = LWR_PROTO_TCP,
+		.phase = f->state == LWR_FLOW_OPEN ? LWR_PHASE_OPEN :
+			 f->state == LWR_FLOW_DEAD ? LWR_PHASE_CLOSED :
+						     LWR_PHASE_CONNECTING,
+		.guest = lwr__endpoint(&k->guest, k->gport),
+		.dest = lwr__endpoint(&k->host, k->hport),
+		.host = lwr__endpoint(&f->host.addr, f->host.port),
+		.bytes_g2h = f->bytes_g2h,
+		.bytes_h2g = f->bytes_h2g,
+		.age_ms = lwr__loop_now(f->tcp->stack->loop) - f->opened_ms,
+	};
+}
+
+static void tell_closed(struct lwr_flow *f)
+{
+	struct lwr_flow_info info;
+
+	if (!f->tcp->hooks->fn.on_flow_close)
+		return;
+	lwr__tcp_info(&f->conn, &info);
+	lwr__hooks_flow_close(f->tcp->hooks, &info, f->err);
+}
+
 void lwr__flow_kill(struct lwr_flow *f, bool reset_host)
 {
 	int fd = f->watch.fd;
@@ -92,6 +124,7 @@ void lwr__flow_kill(struct lwr_flow *f, bool reset_host)
 	lwr__list_remove(&f->on_ready);
 	lwr__list_remove(&f->node);
 	lwr__list_append(&f->tcp->dead, &f->node);
+	tell_closed(f);
 	stop_idle_timers(f->tcp);
 }
 
@@ -103,8 +136,10 @@ void lwr__tcp_on_early(struct lwr_tcp *t, struct lwr_conn *c, bool rst)
 
 	(void)t;
 	/* A repeated SYN changes nothing; a RST gives the connect up. */
-	if (rst && f->state == LWR_FLOW_CONNECTING)
+	if (rst && f->state == LWR_FLOW_CONNECTING) {
+		f->err = -ECONNRESET;
 		lwr__flow_kill(f, true);
+	}
 }
 
 static void watch_keepalive(struct lwr_flow *f)
@@ -178,6 +213,7 @@ void lwr__tcp_on_end(struct lwr_tcp *t, struct lwr_conn *c,
 	if (end == LWR_CONN_TIMEOUT)
 		c->link->stats.tcp_vanished++;
 	if (end != LWR_CONN_CLOSED) {
+		f->err = end == LWR_CONN_RESET ? -ECONNRESET : -ETIMEDOUT;
 		lwr__flow_kill(f, true);
 		return;
 	}
@@ -187,12 +223,14 @@ void lwr__tcp_on_end(struct lwr_tcp *t, struct lwr_conn *c,
 
 void lwr__tcp_link_down(struct lwr_tcp *t, struct lwr_link *link)
 {
-	struct lwr_conn *c;
+	struct lwr_flow *f;
 
 	(void)t;
 	while (!lwr__list_empty(&link->conns)) {
-		c = LWR_CONTAINER(link->conns.next, struct lwr_conn, on_link);
-		lwr__flow_kill(lwr__flow_of(c), true);
+		f = lwr__flow_of(LWR_CONTAINER(link->conns.next,
+					       struct lwr_conn, on_link));
+		f->err = -ENETDOWN;
+		lwr__flow_kill(f, true);
 	}
 }
 
@@ -205,6 +243,7 @@ static void host_failed(struct lwr_flow *f, int err)
 	lwr__log(f->tcp->stack->log, LWR_LOG_DEBUG,
 		 "flow %llu reset by the host: errno %d",
 		 (unsigned long long)f->id, -err);
+	f->err = err;
 	lwr__flow_kill(f, true);
 }
 
@@ -279,6 +318,7 @@ static void check_guest(struct lwr_flow *f)
 	if (lwr__conn_idle_ms(&f->conn) >= limit) {
 		if (lwr__conn_probe(&f->conn) > PROBES) {
 			f->conn.link->stats.tcp_vanished++;
+			f->err = -ETIMEDOUT;
 			lwr__flow_kill(f, true);
 			return;
 		}
@@ -313,9 +353,11 @@ static void on_pending_timer(struct lwr_timer *timer)
 }
 
 int lwr__tcp_init(struct lwr_tcp *t, struct lwr_stack *stack,
-		  struct lwr_dns *dns)
+		  struct lwr_dns *dns, struct lwr_hook_set *hooks)
 {
-	*t = (struct lwr_tcp){ .stack = stack, .dns = dns, .next_id = 1 };
+	*t = (struct lwr_tcp){
+		.stack = stack, .dns = dns, .hooks = hooks, .next_id = 1
+	};
 	lwr__chunk_init(&t->chunks, stack->config->max_buffer);
 	lwr__list_init(&t->ready);
 	lwr__list_init(&t->pending);

@@ -13,10 +13,14 @@
 #include <stdint.h>
 
 struct lwr_dns;
+struct lwr_flow;
+struct lwr_flow_info;
+struct lwr_hook_set;
 
 struct lwr_tcp {
 	struct lwr_stack *stack;
 	struct lwr_dns *dns;
+	struct lwr_hook_set *hooks;
 	struct lwr_chunk_pool chunks; /* payload on its way to guests */
 	uint64_t queued; /* payload bytes on their way to hosts */
 	struct lwr_list ready; /* flows to look at before the tick ends */
@@ -32,7 +36,7 @@ struct lwr_tcp {
 };
 
 int lwr__tcp_init(struct lwr_tcp *t, struct lwr_stack *stack,
-		  struct lwr_dns *dns);
+		  struct lwr_dns *dns, struct lwr_hook_set *hooks);
 /* Every flow must be gone: remove the links before. */
 void lwr__tcp_fini(struct lwr_tcp *t);
 
@@ -46,6 +50,9 @@ void lwr__tcp_on_writable(struct lwr_tcp *t, struct lwr_conn *c);
 void lwr__tcp_on_end(struct lwr_tcp *t, struct lwr_conn *c,
 		     enum lwr_conn_end end);
 void lwr__tcp_link_down(struct lwr_tcp *t, struct lwr_link *link);
+
+/* What the public header tells of a connection of a link. */
+void lwr__tcp_info(const struct lwr_conn *c, struct lwr_flow_info *info);
 
 /* Once a tick: serves ready flows. */
 void lwr__tcp_tick(struct lwr_tcp *t);

@@ -200,6 +200,16 @@ void lwr__loop_fini(struct lwr_loop *l, void (*on_closed)(void *arg))
 		on_closed(l->arg);
 }
 
+void lwr__loop_hold(struct lwr_loop *l)
+{
+	l->holds++;
+}
+
+void lwr__loop_release(struct lwr_loop *l)
+{
+	l->holds--;
+}
+
 void lwr__loop_worked(struct lwr_loop *l)
 {
 	(void)l;

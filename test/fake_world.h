@@ -4,6 +4,7 @@
 #define LWR_TEST_FAKE_WORLD_H
 
 #include "relay/dns.h"
+#include "relay/hooks.h"
 #include "relay/tcp.h"
 #include "test/fake_loop.h"
 #include "test/fake_rand.h"
@@ -24,6 +25,7 @@ struct fake_world {
 	struct lwr_stack stack;
 	struct lwr_tcp tcp;
 	struct lwr_dns dns;
+	struct lwr_hook_set hooks;
 	struct fake_wire wire;
 	struct guest guest;
 	bool open;

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * lwrelay: a network for guests, in user space.
+ *
+ * ONE RELAY AT A TIME: lwIP's state is global, so a second lwr_relay_open()
+ * in a process is refused with -EBUSY until the first relay has closed. A relay
+ * serves many guests (links); for more cores, run more processes.
+ *
+ * Threads. A relay works on one thread, its loop's: the caller's uv_loop_t, or
+ * a thread of its own. Every function of a relay may be called from any
+ * thread: on the loop's thread (in hooks, too) it works at once; from another
+ * it is handed over and waited for, so the loop must be running, and must not be
+ * waiting for the caller. Hooks are called on the loop's thread. The functions
+ * of a port (lwr_link_push() and its kin) never wait.
+ *
+ * Conventions. Functions return 0 or a count, or a negative errno. Structs with
+ * a `size` are set to zero, then `size` to their sizeof; a zero field is the
+ * default. Texts and structs that are passed in are copied unless it is said
+ * otherwise. g2h is guest to host, h2g host to guest. The library never prints,
+ * never exits, and leaves signals and their masks alone.
+ */
+#ifndef LWRELAY_H
+#define LWRELAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define LWR_API __attribute__((visibility("default")))
+#else
+#define LWR_API
+#endif
+
+struct lwr_relay;
+struct lwr_port;
+struct uv_loop_s;
+
+/* ---- addresses ---------------------------------------------------------- */
+
+/* Address and port; IPv4 as ::ffff:a.b.c.d (RFC 4291 2.5.5.2). */
+struct lwr_endpoint {
+	uint8_t addr[16]; /* network byte order */
+	uint16_t port; /* host byte order */
+};
+
+/* The network that a guest sees. Two guests may have the same one. */
+struct lwr_network {
+	uint32_t size;
+	const char *subnet; /* "10.0.2.0/24": gateway .2, DNS .3, guest .15 */
+	const char *subnet6; /* "fd00::/64": likewise */
+	uint16_t mtu; /* of the guest; 0: the link's default */
+	bool no_ipv6;
+	bool host_loopback; /* the gateway's address reaches 127.0.0.1, ::1 */
+};
+
+/* ---- flows and hooks ---------------------------------------------------- */
+
+/* What to do with a flow. */
+enum lwr_verdict {
+	LWR_ALLOW,
+	LWR_DENY, /* ICMP: administratively prohibited */
+	LWR_REFUSE, /* as if nothing listened there */
+	LWR_REDIRECT, /* to *to instead */
+	LWR_TERMINATE, /* deny it, and see on_terminate */
+};
+
+enum lwr_flow_phase {
+	LWR_PHASE_CONNECTING, /* the guest has no answer yet */
+	LWR_PHASE_OPEN,
+	LWR_PHASE_CLOSED,
+};
+
+/* One TCP connection, or the datagrams of one guest address and port. */
+struct lwr_flow_info {
+	uint64_t id; /* never used again; 0: none, before a verdict */
+	uint32_t link;
+	uint8_t protocol; /* 6: TCP, 17: UDP (IANA protocol numbers) */
+	uint8_t phase; /* enum lwr_flow_phase */
+	struct lwr_endpoint guest;
+	struct lwr_endpoint dest; /* as the guest wrote it */
+	struct lwr_endpoint host; /* what the host is asked for */
+	uint64_t bytes_g2h; /* payload */
+	uint64_t bytes_h2g;
+	uint64_t age_ms;
+};
+
+/* All optional; `arg` is the relay's options' hook_arg. */
+struct lwr_hooks {
+	uint32_t size;
+	/*
+	 * A guest opens a TCP connection, or writes to a UDP destination for the
+	 * first time, and the relay's own rules allow it. For LWR_REDIRECT
+	 * *to, which is flow->host at first, is written.
+	 */
+	enum lwr_verdict (*on_flow_open)(void *arg,
+					 const struct lwr_flow_info *flow,
+					 struct lwr_endpoint *to);
+	/* A TCP connection ended, or was not made; `err` is 0 or -errno. */
+	void (*on_flow_close)(void *arg, const struct lwr_flow_info *flow,
+			      int err);
+	/* The guest of a link left: 0, or the -errno that ended it. */
+	void (*on_link_down)(void *arg, uint32_t link, int err);
+	/* A line without its newline; level as in lwr_relay_options. */
+	void (*on_log)(void *arg, unsigned level, const char *line);
+	/*
+	 * Comes at most once in a relay's life, after LWR_TERMINATE or
+	 * lwr_relay_terminate(): the guest is to be ended. The relay goes on.
+	 */
+	void (*on_terminate)(void *arg, const char *reason);
+};
+
+/* ---- a relay ------------------------------------------------------------ */
+
+struct lwr_relay_options {
+	uint32_t size;
+	/*
+	 * The loop to work on: open and close are then called on its thread,
+	 * and it is borrowed until on_closed. NULL: a thread of the relay's own.
+	 */
+	struct uv_loop_s *loop;
+	const struct lwr_network *network; /* of links without their own */
+	const char *const *dns; /* "ADDR[:PORT]"..., NULL; default: the host's */
+	const struct lwr_hooks *hooks;
+	void *hook_arg;
+	unsigned log_level; /* 0 errors, 1 warnings, 2 information, 3 debug */
+	uint32_t connect_timeout_ms; /* 10,000 */
+	uint32_t keep_alive_s; /* 120: silence before a guest is probed */
+	uint32_t udp_timeout_s; /* 180 */
+	uint32_t max_flows; /* 100,000 TCP connections */
+	uint32_t max_pending; /* 4,096 of them not established yet */
+	uint32_t max_udp; /* 4,096 UDP flows */
+	uint64_t max_buffer; /* 1 GiB of payload */
+	uint32_t ring_frames; /* 1,024 a link; a power of two */
+	uint32_t busy_poll_us; /* spin this long before sleeping */
+};
+
+/*
+ * Opens a relay. `options` may be NULL.
+ * Returns 0 and *relay, or -EBUSY: there is one already; -EINVAL: an option is
+ * impossible; -ENOMEM, -EMFILE and what else the system says.
+ * Lifetime: *relay is valid until lwr_relay_close() lets go of it.
+ */
+LWR_API int lwr_relay_open(const struct lwr_relay_options *options,
+			   struct lwr_relay **relay);
+
+/*
+ * Ends every flow (hosts and guests see RST) and link, then the relay, within a
+ * second. Any thread; what is called afterwards returns -ESHUTDOWN. The second
+ * call does nothing.
+ *
+ * on_closed is called on the loop's thread when nothing is left: the relay's
+ * memory, the loop and the hooks' arguments are the caller's again. NULL with
+ * a relay on its own thread: waits for that instead, unless called in a hook.
+ */
+LWR_API void lwr_relay_close(struct lwr_relay *relay,
+			     void (*on_closed)(void *arg), void *arg);
+
+/* Triggers on_terminate, from any thread; does not wait. Text is copied. */
+LWR_API void lwr_relay_terminate(struct lwr_relay *relay, const char *reason);
+
+/* Version of the library, as "0.1.0". */
+LWR_API const char *lwr_version(void);
+
+/* ---- links -------------------------------------------------------------- */
+
+struct lwr_link_options {
+	uint32_t size;
+	const struct lwr_network *network; /* NULL: the relay's */
+	/*
+	 * Anti-spoofing: with `strict` the guest may use only the addresses
+	 * that it is given (RFC 2827), and `mac`, where that is not zero.
+	 */
+	bool strict;
+	uint8_t mac[6];
+	/* Limits of this link, besides the relay's. 0: none. */
+	uint32_t max_flows; /* TCP */
+	uint32_t max_udp; /* UDP */
+	uint32_t max_new_flows; /* TCP and UDP, a second; bursts of twice that */
+	uint64_t max_buffer; /* bytes of payload */
+	/* In-process links only. */
+	uint32_t frames; /* of each ring, a power of two; 1,024 */
+	bool vnet; /* a virtio_net_hdr_v1 of 12 bytes before each frame */
+	bool many_pushers; /* more than one thread may call lwr_link_push() */
+	/* For errors in words; written where it is not NULL. */
+	char *error;
+	size_t error_size;
+};
+
+/*
+ * Adds a guest's link: `spec` as the program's --link takes it ("tap-fd:5",
+ * "stream:/run/guest.sock", ...). `options` may be NULL.
+ * Returns 0 and the link's number, never 0 and never used again, or -errno.
+ * Owns: a descriptor in `spec` is taken on success.
+ */
+LWR_API int lwr_link_add(struct lwr_relay *relay, const char *spec,
+			 const struct lwr_link_options *options,
+			 uint32_t *link);
+
+/*
+ * The same, for a guest in this process: frames pass through the port.
+ * Owns: the port is the caller's, until lwr_port_free(); it outlives the link.
+ */
+LWR_API int lwr_link_add_port(struct lwr_relay *relay,
+			      const struct lwr_link_options *options,
+			      struct lwr_port **port, uint32_t *link);
+
+/* Ends a link and its flows. Returns 0, or -ENOENT: there is none such. */
+LWR_API int lwr_link_remove(struct lwr_relay *relay, uint32_t link);
+
+/* ---- in-process guests: the port of a link --------------------------------
+ *
+ * One thread pushes (or many, see many_pushers) and one thread pops; they may be
+ * the same. None of these functions waits. After the link was removed they
+ * return -ESHUTDOWN, and the wait descriptor stays readable.
+ */
+
+/* ---- what goes on ------------------------------------------------------- */
+
+/* Counters since the start, of one link or all; `*_live`, `*_pending`: now. */
+struct lwr_counters {
+	uint32_t size;
+	uint64_t field;
+	uint64_t frames_g2h;
+	uint64_t bytes_g2h;
+	uint64_t frames_h2g;
+	uint64_t bytes_h2g;
+	uint64_t drop_short;
+	uint64_t drop_ethertype;
+	uint64_t drop_malformed;
+	uint64_t drop_checksum;
+	uint64_t drop_proto;
+	uint64_t drop_fragment;
+	uint64_t drop_source;
+	uint64_t drop_dest;
+	uint64_t drop_memory;
+	uint64_t drop_ring_full;
+	uint64_t drop_link_refused;
+	uint64_t drop_framing;
+	uint64_t tcp_opened;
+	uint64_t tcp_refused;
+	uint64_t tcp_unreachable;
+	uint64_t tcp_timeout;
+	uint64_t tcp_limited;
+	uint64_t tcp_denied;
+	uint64_t tcp_reset_guest;
+	uint64_t tcp_reset_host;
+	uint64_t tcp_vanished;
+	uint64_t tcp_pending;
+	uint64_t tcp_live;
+	uint64_t udp_opened;
+	uint64_t udp_limited;
+	uint64_t udp_denied;
+	uint64_t udp_live;
+	uint64_t dns_queries;
+	uint64_t icmp_sent;
+	uint64_t dhcp_acks;
+};
+
+/*
+ * A snapshot of the counters of `link`, or of all links, those that are gone
+ * included (0). counters->size is set before.
+ * Returns 0, or -ENOENT: there is no such link.
+ */
+LWR_API int lwr_counters_get(struct lwr_relay *relay, uint32_t link,
+			     struct lwr_counters *counters);
+
+/*
+ * Calls fn for each flow of `link`, or of all (0), on the loop's thread, until
+ * it returns false; fn must not call functions of the relay.
+ * Returns how many flows fn saw.
+ */
+LWR_API int lwr_flows_each(struct lwr_relay *relay, uint32_t link,
+			   bool (*fn)(void *arg,
+				      const struct lwr_flow_info *flow),
+			   void *arg);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

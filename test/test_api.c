@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "relay/lwrelay.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include <cmocka.h>
+
+static unsigned entries_of(const char *path)
+{
+	DIR *d = opendir(path);
+	unsigned n = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static void note(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+static struct lwr_relay *open_own(void)
+{
+	struct lwr_relay *r = NULL;
+
+	assert_int_equal(lwr_relay_open(NULL, &r), 0);
+	assert_non_null(r);
+	return r;
+}
+
+static void own_thread_opens_and_closes_in_turn(void **state)
+{
+	unsigned fds, threads;
+
+	(void)state;
+	/* libuv keeps a pipe for signals from its first loop on. */
+	lwr_relay_close(open_own(), NULL, NULL);
+	fds = entries_of("/proc/self/fd");
+	threads = entries_of("/proc/self/task");
+	for (int i = 0; i < 20; i++)
+		lwr_relay_close(open_own(), NULL, NULL);
+	assert_int_equal(entries_of("/proc/self/fd"), fds);
+	assert_int_equal(entries_of("/proc/self/task"), threads);
+}
+
+static void second_open_is_busy(void **state)
+{
+	struct lwr_relay *r = open_own(), *other = NULL;
+
+	(void)state;
+	assert_int_equal(lwr_relay_open(NULL, &other), -EBUSY);
+	assert_null(other);
+	lwr_relay_close(r, NULL, NULL);
+	lwr_relay_close(open_own(), NULL, NULL);
+}
+
+static void callers_loop_has_nothing_left_when_closed(void **state)
+{
+	struct lwr_relay_options o = { .size = sizeof(o) };
+	struct lwr_relay *r, *other;
+	bool closed = false;
+	uv_loop_t loop;
+
+	(void)state;
+	assert_int_equal(uv_loop_init(&loop), 0);
+	o.loop = &loop;
+	assert_int_equal(lwr_relay_open(&o, &r), 0);
+	assert_int_equal(lwr_relay_open(&o, &other), -EBUSY);
+	lwr_relay_close(r, note, &closed);
+	assert_false(closed);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_true(closed);
+	assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+static void impossible_options_are_refused(void **state)
+{
+	static const char *const bad_dns[] = { "1.2.3.4:0", NULL };
+	struct lwr_network n = { .size = sizeof(n), .subnet = "10.0.0.0/31" };
+	struct lwr_relay_options o = { .size = 2 };
+	struct lwr_relay *r;
+
+	(void)state;
+	assert_int_equal(lwr_relay_open(&o, &r), -EINVAL);
+	o.size = sizeof(o) + 8;
+	assert_int_equal(lwr_relay_open(&o, &r), -EINVAL);
+	o = (struct lwr_relay_options){ .size = sizeof(o), .network = &n };
+	assert_int_equal(lwr_relay_open(&o, &r), -EINVAL);
+	o = (struct lwr_relay_options){ .size = sizeof(o), .dns = bad_dns };
+	assert_int_equal(lwr_relay_open(&o, &r), -EINVAL);
+	o = (struct lwr_relay_options){ .size = sizeof(o), .ring_frames = 3 };
+	assert_int_equal(lwr_relay_open(&o, &r), -EINVAL);
+}
+
+static void links_come_and_go_while_it_runs(void **state)
+{
+	struct lwr_relay *r = open_own();
+	struct lwr_counters c = { .size = sizeof(c) };
+	char spec[32], why[128] = "";
+	struct lwr_link_options o = { .size = sizeof(o),
+				      .error = why,
+				      .error_size = sizeof(why) };
+	uint32_t first, second;
+	int sv[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	snprintf(spec, sizeof(spec), "stream-fd:%d", sv[0]);
+	assert_int_equal(lwr_link_add(r, spec, NULL, &first), 0);
+	assert_int_not_equal(first, 0);
+	assert_int_equal(lwr_link_add(r, "nonsense", &o, &second), -EINVAL);
+	assert_non_null(strstr(why, "nonsense"));
+	assert_int_equal(lwr_counters_get(r, first, &c), 0);
+	assert_int_equal(lwr_counters_get(r, first + 100, &c), -ENOENT);
+	assert_int_equal(lwr_link_remove(r, first), 0);
+	assert_int_equal(lwr_link_remove(r, first), -ENOENT);
+	assert_int_equal(lwr_counters_get(r, 0, &c), 0);
+	assert_int_equal(read(sv[1], why, 1), 0);
+	close(sv[1]);
+	lwr_relay_close(r, NULL, NULL);
+}
+
+struct hooks_seen {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	unsigned down, terminated;
+	uint32_t link;
+	char reason[32];
+};
+
+static void on_link_down(void *arg, uint32_t link, int err)
+{
+	struct hooks_seen *s = arg;
+
+	(void)err;
+	pthread_mutex_lock(&s->lock);
+	s->down++;
+	s->link = link;
+	pthread_cond_signal(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void on_terminate(void *arg, const char *reason)
+{
+	struct hooks_seen *s = arg;
+
+	pthread_mutex_lock(&s->lock);
+	s->terminated++;
+	snprintf(s->reason, sizeof(s->reason), "%s", reason);
+	pthread_cond_signal(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static struct hooks_seen seen = {
+	PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0, ""
+};
+
+static struct lwr_relay *open_hooked(void)
+{
+	static const struct lwr_hooks hooks = { .size = sizeof(hooks),
+						.on_link_down = on_link_down,
+						.on_terminate = on_terminate };
+	struct lwr_relay_options o = { .size = sizeof(o),
+				       .hooks = &hooks,
+				       .hook_arg = &seen };
+	struct lwr_relay *r;
+
+	seen.down = seen.terminated = 0;
+	assert_int_equal(lwr_relay_open(&o, &r), 0);
+	return r;
+}
+
+static void guest_that_leaves_is_told_and_its_link_gone(void **state)
+{
+	struct lwr_relay *r = open_hooked();
+	char spec[32];
+	uint32_t link;
+	int sv[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	snprintf(spec, sizeof(spec), "stream-fd:%d", sv[0]);
+	assert_int_equal(lwr_link_add(r, spec, NULL, &link), 0);
+	close(sv[1]);
+	pthread_mutex_lock(&seen.lock);
+	while (!seen.down)
+		pthread_cond_wait(&seen.cond, &seen.lock);
+	pthread_mutex_unlock(&seen.lock);
+	assert_int_equal(seen.link, link);
+	assert_int_equal(lwr_link_remove(r, link), -ENOENT);
+	lwr_relay_close(r, NULL, NULL);
+	assert_int_equal(seen.down, 1);
+}
+
+static void *terminator(void *arg)
+{
+	lwr_relay_terminate(arg, "enough");
+	return NULL;
+}
+
+static void termination_is_told_once_from_any_thread(void **state)
+{
+	struct lwr_relay *r = open_hooked();
+	pthread_t t[4];
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, terminator, r), 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(t[i], NULL);
+	lwr_relay_close(r, NULL, NULL);
+	assert_int_equal(seen.terminated, 1);
+	assert_string_equal(seen.reason, "enough");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(own_thread_opens_and_closes_in_turn),
+		cmocka_unit_test(second_open_is_busy),
+		cmocka_unit_test(callers_loop_has_nothing_left_when_closed),
+		cmocka_unit_test(impossible_options_are_refused),
+		cmocka_unit_test(links_come_and_go_while_it_runs),
+		cmocka_unit_test(guest_that_leaves_is_told_and_its_link_gone),
+		cmocka_unit_test(termination_is_told_once_from_any_thread),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
