@@ -54,6 +54,11 @@ struct lwr_link {
 	struct lwr_list pending; /* on stack->drain while the ring has frames */
 	struct lwr_list blocked; /* conns that found the ring full */
 	struct lwr_list conns; /* TCP connections of this guest */
+	struct {
+		struct lwr_list sets; /* incomplete packets, oldest first */
+		uint32_t count;
+		size_t bytes; /* their memory */
+	} frags; /* core/reass.c */
 	struct lwr_list node; /* on stack->links */
 	struct netif netif; /* lwIP's view of the link */
 	struct lwr_neighbours neighbours; /* where the guests are */
@@ -64,6 +69,8 @@ struct lwr_link {
 	uint64_t tokens_ms; /* when they were last counted */
 	uint64_t buffered; /* payload bytes of its flows, both ways */
 	uint32_t next_ip_id; /* identification of packets sent */
+	uint32_t icmp_spent; /* errors sent and not yet forgiven, */
+	uint64_t icmp_ms; /* as of then: core/stack_icmp.c */
 	struct lwr_stats stats;
 };
 

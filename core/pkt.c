@@ -29,6 +29,7 @@ enum {
 	ICMP_HLEN = 8,
 	IP4_MORE_FRAGMENTS = 0x2000,
 	IP4_OFFSET = 0x1fff,
+	IP4_DONT_FRAGMENT = 0x4000,
 	IP_MAX = 65535,
 	IP6_HOP_BY_HOP = 0,
 	IP6_ROUTING = 43,
@@ -226,6 +227,7 @@ static enum lwr_drop parse_ip4(struct lwr_pkt *pkt, struct lwr_cursor *c)
 	lwr__cursor_bytes(c, NULL, hlen - IP4_HLEN);
 	c->left = total - hlen;
 	pkt->fragment = (frag & (IP4_MORE_FRAGMENTS | IP4_OFFSET)) != 0;
+	pkt->df = (frag & IP4_DONT_FRAGMENT) != 0;
 	if (!fragment_fits(frag & IP4_OFFSET, c->left))
 		return LWR_DROP_MALFORMED;
 	return parse_l4(pkt, c);
@@ -301,6 +303,7 @@ static enum lwr_drop parse_ip6(struct lwr_pkt *pkt, struct lwr_cursor *c)
 
 	if (c->left < IP6_HLEN)
 		return LWR_DROP_SHORT;
+	pkt->df = !pkt->reassembled;
 	if (lwr__cursor_u32(c) >> 28 != 6)
 		return LWR_DROP_MALFORMED;
 	payload = lwr__cursor_u16(c);
@@ -328,6 +331,7 @@ enum lwr_drop lwr__pkt_parse(struct lwr_pkt *pkt)
 	pkt->proto = 0;
 	pkt->ttl = 0;
 	pkt->fragment = false;
+	pkt->df = false;
 	pkt->sport = 0;
 	pkt->dport = 0;
 	memset(&pkt->src, 0, sizeof(pkt->src));

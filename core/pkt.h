@@ -50,6 +50,8 @@ struct lwr_pkt {
 	 * its fragment header is the 8 bytes before.
 	 */
 	bool fragment;
+	bool reassembled; /* was fragments; set by whoever put it together */
+	bool df; /* nobody may fragment it on its way: always so in IPv6 */
 	struct lwr_addr src;
 	struct lwr_addr dst;
 	uint16_t sport; /* TCP and UDP, host order; else 0 */

@@ -19,6 +19,7 @@
 #include "platform/sock.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -79,6 +80,45 @@ static void learn(struct lwr_link *link, const struct lwr_pkt *pkt)
 				      mac);
 }
 
+/* TCP needs a pbuf of its own. */
+static void input_whole_tcp(struct lwr_stack *s, struct lwr_pkt *pkt)
+{
+	struct pbuf *p = NULL;
+
+	if (pkt->len <= UINT16_MAX)
+		p = pbuf_alloc(PBUF_RAW, (u16_t)pkt->len, PBUF_RAM);
+	if (!p) {
+		pkt->link->stats.drop_memory++;
+		return;
+	}
+	memcpy(p->payload, pkt->data, pkt->len);
+	pkt->data = p->payload;
+	lwr__stack_segment(s, pkt, p);
+}
+
+static void input_fragment(struct lwr_stack *s, const struct lwr_pkt *fragment)
+{
+	struct lwr_pkt pkt = { .link = fragment->link, .reassembled = true };
+	enum lwr_drop drop;
+	uint8_t *frame;
+
+	frame = lwr__reass_input(&s->reass, fragment, &pkt.len);
+	if (!frame)
+		return;
+	pkt.data = frame;
+	drop = lwr__pkt_parse(&pkt);
+	/* Whoever vouched for fragments has not seen the whole. */
+	if (drop == LWR_DROP_NONE && !lwr__pkt_csum_valid(&pkt))
+		drop = LWR_DROP_CHECKSUM;
+	if (drop != LWR_DROP_NONE)
+		count_drop(pkt.link, drop);
+	else if (pkt.proto == LWR_PROTO_TCP)
+		input_whole_tcp(s, &pkt);
+	else
+		s->hooks->on_packet(s->arg, &pkt);
+	free(frame);
+}
+
 /* A transport checksum is checked wherever nobody vouched for it. */
 static bool transport_valid(const struct lwr_pkt *pkt)
 {
@@ -120,11 +160,14 @@ void lwr__stack_input(struct lwr_link *link, struct pbuf *p,
 		return;
 	}
 	learn(link, &pkt);
-	if (pkt.l4 && pkt.proto == LWR_PROTO_TCP && !pkt.fragment) {
+	if (pkt.fragment) {
+		input_fragment(s, &pkt);
+	} else if (pkt.l4 && pkt.proto == LWR_PROTO_TCP) {
 		lwr__stack_segment(s, &pkt, p);
 		return;
+	} else {
+		s->hooks->on_packet(s->arg, &pkt);
 	}
-	s->hooks->on_packet(s->arg, &pkt);
 	pbuf_free(p);
 }
 
@@ -255,6 +298,7 @@ int lwr__stack_add_link(struct lwr_stack *s, struct lwr_link *link)
 	lwr__list_init(&link->pending);
 	lwr__list_init(&link->blocked);
 	lwr__list_init(&link->conns);
+	lwr__list_init(&link->frags.sets);
 	lwr__list_append(&s->links, &link->node);
 	lwr__lwip_netif(link);
 	return 0;
@@ -282,6 +326,7 @@ void lwr__stack_reset_link(struct lwr_link *link)
 	/* What ends now has nobody to be told to. */
 	link->up = false;
 	s->hooks->on_link_down(s->arg, link);
+	lwr__reass_link_down(&s->reass, link);
 	lwr__ring_pop(&link->h2g, lwr__ring_count(&link->h2g));
 	lwr__list_remove(&link->pending);
 	lwr__neighbours_reset(&link->neighbours, link->net);
@@ -338,13 +383,18 @@ int lwr__stack_init(struct lwr_stack *s, struct lwr_loop *loop,
 	err = lwr__timewait_init(&s->timewait);
 	if (err)
 		goto err_undo_demux;
-	err = lwr__lwip_open(s);
+	err = lwr__reass_init(&s->reass, loop);
 	if (err)
 		goto err_undo_timewait;
+	err = lwr__lwip_open(s);
+	if (err)
+		goto err_undo_reass;
 	lwr__timer_init(loop, &s->slow, on_slow);
 	lwr__timer_init(loop, &s->fast, on_fast);
 	return 0;
 
+err_undo_reass:
+	lwr__reass_fini(&s->reass);
 err_undo_timewait:
 	lwr__timewait_fini(&s->timewait);
 err_undo_demux:
@@ -358,6 +408,7 @@ void lwr__stack_fini(struct lwr_stack *s)
 	lwr__timer_close(s->loop, &s->slow);
 	lwr__timer_close(s->loop, &s->fast);
 	lwr__lwip_close(s);
+	lwr__reass_fini(&s->reass);
 	lwr__timewait_fini(&s->timewait);
 	lwr__demux_fini(&s->demux);
 }

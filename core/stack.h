@@ -15,6 +15,7 @@
 #include "core/list.h"
 #include "core/log.h"
 #include "core/pkt.h"
+#include "core/reass.h"
 #include "core/stats.h"
 #include "core/timewait.h"
 #include "platform/loop.h"
@@ -74,7 +75,7 @@ struct lwr_stack_hooks {
 	void (*on_writable)(void *arg, struct lwr_conn *c);
 	/* The PCB is gone; conn->pcb is NULL already. */
 	void (*on_end)(void *arg, struct lwr_conn *c, enum lwr_conn_end end);
-	/* Any other valid packet: ARP, UDP, ICMP, ICMPv6; fragments. */
+	/* Any other valid packet: ARP, UDP, ICMP, ICMPv6; never fragments. */
 	void (*on_packet)(void *arg, const struct lwr_pkt *pkt);
 	/* A link went down; its conns are removed by the relay. */
 	void (*on_link_down)(void *arg, struct lwr_link *link);
@@ -88,6 +89,7 @@ struct lwr_stack {
 	void *arg; /* of the hooks */
 	struct lwr_demux demux;
 	struct lwr_timewait timewait;
+	struct lwr_reass reass;
 	struct lwr_list links;
 	struct lwr_list drain; /* links with frames in their h2g ring */
 	struct lwr_list due;
@@ -209,18 +211,28 @@ void lwr__send_udp(struct lwr_link *link, struct pbuf *p, uint16_t seg,
 void lwr__send_eth(struct lwr_link *link, struct pbuf *p, uint16_t ethertype,
 		   const uint8_t dst[6]);
 
+/* ---- ICMP errors: core/stack_icmp.c -------------------------------------- */
+
 enum lwr_unreach {
 	LWR_UNREACH_NET,
 	LWR_UNREACH_HOST,
+	LWR_UNREACH_PROTO,
 	LWR_UNREACH_PORT,
 	LWR_UNREACH_PROHIBITED,
+	LWR_UNREACH_TOO_BIG, /* with lwr__send_too_big() */
+	LWR_UNREACH_TTL, /* time exceeded in transit */
+	LWR_UNREACH_REASSEMBLY, /* time exceeded for missing fragments */
 };
 
 /*
- * ICMP or ICMPv6 destination unreachable for a guest's packet, quoting it
- * (RFC 792, RFC 4443 3.1). `ip` points at its IP header, of `len` bytes.
+ * An ICMP or ICMPv6 error for a guest's packet, quoting it (RFC 792, RFC
+ * 4443). `ip` points at its IP header, of `len` bytes and the family of
+ * `from`. Nothing is sent where no error is due, or if there were too many.
  */
 void lwr__send_unreach(struct lwr_link *link, enum lwr_unreach why,
+		       const struct lwr_addr *from, const void *ip, size_t len);
+/* Fragmentation needed, or packet too big: `mtu` would have passed. */
+void lwr__send_too_big(struct lwr_link *link, uint32_t mtu,
 		       const struct lwr_addr *from, const void *ip, size_t len);
 
 #endif

@@ -24,8 +24,6 @@ enum {
 	UDP_HLEN = 8,
 	TCP_CSUM = 16, /* offset in the TCP header */
 	TTL = 64,
-	UNREACH_MAX4 = 576 - IP4_HLEN - 8, /* RFC 1812 4.3.2.3 */
-	UNREACH_MAX6 = 1280 - IP6_HLEN - 8, /* RFC 4443 2.4 (c) */
 };
 
 /* Puts the Ethernet header in front; false: no room for it. */
@@ -379,58 +377,4 @@ void lwr__send_udp(struct lwr_link *link, struct pbuf *p, uint16_t seg,
 		send_datagram(link, q, &e);
 	}
 	pbuf_free(p);
-}
-
-/* ---- ICMP errors ---------------------------------------------------------------- */
-
-static void unreach_codes(enum lwr_unreach why, bool four, uint8_t *type,
-			  uint8_t *code)
-{
-	static const uint8_t code4[] = { [LWR_UNREACH_NET] = 0,
-					 [LWR_UNREACH_HOST] = 1,
-					 [LWR_UNREACH_PORT] = 3,
-					 [LWR_UNREACH_PROHIBITED] = 13 };
-	static const uint8_t code6[] = { [LWR_UNREACH_NET] = 0,
-					 [LWR_UNREACH_HOST] = 3,
-					 [LWR_UNREACH_PORT] = 4,
-					 [LWR_UNREACH_PROHIBITED] = 1 };
-
-	*type = four ? 3 : 1;
-	*code = four ? code4[why] : code6[why];
-}
-
-void lwr__send_unreach(struct lwr_link *link, enum lwr_unreach why,
-		       const struct lwr_addr *from, const void *ip, size_t len)
-{
-	enum { HLEN = 8 };
-	bool four = lwr__addr_is4(from);
-	size_t max = four ? UNREACH_MAX4 : UNREACH_MAX6;
-	struct lwr_addr guest;
-	uint8_t type, code;
-	uint64_t sum = 0;
-	uint16_t csum;
-	struct pbuf *p;
-	uint8_t *b;
-
-	if (len < (four ? IP4_HLEN : IP6_HLEN))
-		return;
-	addr_at(&guest, ip, four, false);
-	len = len < max ? len : max;
-	p = lwr__send_alloc(HLEN + len);
-	if (!p)
-		return;
-	b = p->payload;
-	unreach_codes(why, four, &type, &code);
-	memset(b, 0, HLEN);
-	b[0] = type;
-	b[1] = code;
-	memcpy(b + HLEN, ip, len);
-	if (!four)
-		sum = lwr__csum_pseudo(from, &guest, LWR_PROTO_ICMP6,
-				       (uint32_t)(HLEN + len));
-	csum = lwr__csum(sum, b, HLEN + len);
-	memcpy(b + 2, &csum, 2);
-	link->stats.icmp_sent++;
-	lwr__send_ip(link, p, from, &guest,
-		     four ? LWR_PROTO_ICMP : LWR_PROTO_ICMP6, TTL);
 }

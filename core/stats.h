@@ -20,6 +20,8 @@
 	X(drop_checksum, "guest packets with a wrong checksum")                \
 	X(drop_proto, "guest packets of an unsupported protocol")              \
 	X(drop_fragment, "guest fragments that were not reassembled")          \
+	X(reassembled, "guest packets put together from fragments")            \
+	X(drop_ttl, "guest packets whose TTL ended at the gateway")            \
 	X(drop_source, "guest packets from an address that cannot be its own") \
 	X(drop_dest, "guest packets to an address that is not relayed")        \
 	X(drop_memory, "guest packets dropped because memory ran out")         \
@@ -43,6 +45,7 @@
 	X(udp_live, "UDP flows open now")                                      \
 	X(dns_queries, "DNS queries forwarded")                                \
 	X(icmp_sent, "ICMP and ICMPv6 errors sent to the guest")               \
+	X(icmp_limited, "the same, not sent because they were too many")       \
 	X(dhcp_acks, "DHCP leases granted or renewed")
 
 struct lwr_stats {

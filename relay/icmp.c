@@ -26,7 +26,7 @@ static bool is_echo(const struct lwr_pkt *pkt)
 {
 	const uint8_t *h = pkt->data + pkt->l4;
 
-	if (pkt->l4 == 0 || pkt->fragment || pkt->l4_len < 8 || h[1] != 0)
+	if (pkt->l4 == 0 || pkt->l4_len < 8 || h[1] != 0)
 		return false;
 	if (pkt->proto == LWR_PROTO_ICMP)
 		return h[0] == ECHO_REQUEST4;

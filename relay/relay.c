@@ -23,10 +23,32 @@ static bool on_tick(void *arg)
 	return more || !lwr__list_empty(&r->stack.drain);
 }
 
+/*
+ * What may not go further than here ends here: the guest's first hop (RFC 1812
+ * 5.3.1). Returns true if it was told so.
+ */
+static bool expired(const struct lwr_pkt *pkt)
+{
+	const struct lwr_net *net = pkt->link->net;
+
+	if (pkt->ttl > 1 || lwr__policy_is_local(net, &pkt->dst) ||
+	    lwr__addr_is_multicast(&pkt->dst) ||
+	    !lwr__policy_source(net, &pkt->src))
+		return false;
+	pkt->link->stats.drop_ttl++;
+	lwr__send_unreach(pkt->link, LWR_UNREACH_TTL,
+			  lwr__addr_is4(&pkt->dst) ? &net->gateway :
+						     &net->gateway6,
+			  pkt->data + pkt->l3, pkt->l4 + pkt->l4_len - pkt->l3);
+	return true;
+}
+
 static void on_syn(void *arg, const struct lwr_pkt *pkt)
 {
 	struct lwr_relay *r = arg;
 
+	if (expired(pkt))
+		return;
 	if (pkt->dport == 53)
 		lwr__dns_refresh(&r->dns, lwr__loop_now(&r->loop));
 	lwr__tcp_on_syn(&r->tcp, pkt);
@@ -75,20 +97,20 @@ static void on_packet(void *arg, const struct lwr_pkt *pkt)
 {
 	struct lwr_relay *r = arg;
 
-	if (pkt->fragment) {
-		pkt->link->stats.drop_fragment++;
-		return;
-	}
 	if (pkt->ethertype == LWR_ETHERTYPE_ARP) {
 		(void)lwr__arp_input(pkt);
 		return;
 	}
+	if (expired(pkt))
+		return;
 	switch (pkt->proto) {
 	case LWR_PROTO_UDP:
 		on_udp(r, pkt);
 		break;
 	case LWR_PROTO_ICMP6:
-		if (lwr__ndp_input(pkt) || lwr__ra_input(&r->dns, pkt))
+		/* Neighbour discovery in fragments is an attack: RFC 6980. */
+		if (!pkt->reassembled &&
+		    (lwr__ndp_input(pkt) || lwr__ra_input(&r->dns, pkt)))
 			break;
 		(void)lwr__icmp_input(pkt);
 		break;

@@ -205,10 +205,6 @@ void lwr__udp_input(struct lwr_udp *u, const struct lwr_pkt *pkt)
 	struct datagram d;
 	int err;
 
-	if (pkt->fragment) {
-		link->stats.drop_fragment++;
-		return;
-	}
 	if (!source_valid(pkt)) {
 		link->stats.drop_source++;
 		return;

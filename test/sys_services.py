@@ -493,21 +493,6 @@ def large_datagram_to_the_guest_is_fragmented(v):
 
 
 @case(families=True)
-def fragmented_datagram_from_the_guest_is_relayed_or_counted(v):
-    """Reassembly is a later step; until then nothing may vanish uncounted."""
-    with bench("--mtu", "1500") as t:
-        echo = UdpEcho(t.lan.s, t.lan.SERVER[v])
-        raw = p.udp(t.guest.IP[v], echo.addr, 6000, echo.port, bytes(4096))
-        cut = p.fragments4 if v == 4 else p.fragments6
-        parts = cut(t.guest.IP[v], echo.addr, p.UDP, raw, 99)
-        for part in parts:
-            t.guest.send_ip(part)
-        t.guest.quiet(0.3)
-        if len(echo.peers) == 0:
-            check(t.relay.stop()["drop_fragment"], len(parts), "drop_fragment")
-
-
-@case(families=True)
 def udp_to_a_closed_port_is_port_unreachable_within_100_ms(v):
     with bench() as t:
         closed = server.datagram(t.lan.s, t.lan.SERVER[v])
