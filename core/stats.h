@@ -43,6 +43,11 @@
 	X(udp_limited, "UDP flows evicted or refused at a limit")              \
 	X(udp_denied, "UDP datagrams refused by policy")                       \
 	X(udp_live, "UDP flows open now")                                      \
+	X(udp_full, "datagrams dropped at a full host socket")                 \
+	X(echo_opened, "echo flows to external hosts opened")                  \
+	X(echo_limited, "echo flows evicted or refused at a limit")            \
+	X(echo_denied, "echo requests refused by policy")                      \
+	X(echo_live, "echo flows open now")                                    \
 	X(dns_queries, "DNS queries forwarded")                                \
 	X(icmp_sent, "ICMP and ICMPv6 errors sent to the guest")               \
 	X(icmp_limited, "the same, not sent because they were too many")       \

@@ -260,6 +260,14 @@ struct lwr_counters {
 	uint64_t dns_queries;
 	uint64_t icmp_sent;
 	uint64_t dhcp_acks;
+	uint64_t reassembled;
+	uint64_t drop_ttl;
+	uint64_t icmp_limited;
+	uint64_t udp_full;
+	uint64_t echo_opened;
+	uint64_t echo_limited;
+	uint64_t echo_denied;
+	uint64_t echo_live;
 };
 
 /*
