@@ -130,15 +130,25 @@ static void slab_pbuf_free(struct pbuf *p)
 }
 
 /* One byte is spare: lwIP reads the length of an option that has none. */
-static struct pbuf *copied(const uint8_t *data, size_t len)
+struct pbuf *lwr__frame_alloc(size_t len)
 {
 	size_t room = len < UINT16_MAX ? len + 1 : len;
-	struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)room, PBUF_RAM);
+	struct pbuf *p;
 
-	if (p) {
-		memcpy(p->payload, data, len);
+	if (len > UINT16_MAX)
+		return NULL;
+	p = pbuf_alloc(PBUF_RAW, (u16_t)room, PBUF_RAM);
+	if (p)
 		pbuf_realloc(p, (u16_t)len);
-	}
+	return p;
+}
+
+static struct pbuf *copied(const uint8_t *data, size_t len)
+{
+	struct pbuf *p = lwr__frame_alloc(len);
+
+	if (p)
+		memcpy(p->payload, data, len);
 	return p;
 }
 

@@ -64,6 +64,9 @@ void lwr__slab_use(struct lwr_slab_pool *p, size_t n);
  */
 struct pbuf *lwr__slab_pbuf(struct lwr_slab_pool *p, uint8_t *data, size_t len);
 
+/* Memory of its own for a frame; NULL: none, or it is too long. */
+struct pbuf *lwr__frame_alloc(size_t len);
+
 /* ---- chunks: host to guest ---------------------------------------------- */
 
 enum {

@@ -25,6 +25,8 @@ struct lwr_limits {
 	uint64_t buffer; /* bytes of payload */
 };
 
+enum { LWR_MTU_MIN = 1280, LWR_MTU_MAX = 65520 };
+
 /* The network that a guest sees; one for each link, or one for all. */
 struct lwr_net {
 	uint16_t mtu; /* 0: the link's default */

@@ -22,11 +22,24 @@ struct lwr_stack;
 
 struct lwr_link_caps {
 	uint16_t mtu; /* IP bytes of a packet on the guest's wire */
-	uint32_t max_frame; /* largest frame the guest may hand over */
+	/*
+	 * Largest frame the guest may hand over. Beyond 65,535 bytes, what a
+	 * pbuf holds, it is dropped and counted; beyond this it is a fault.
+	 */
+	uint32_t max_frame;
 	bool csum_g2h_trust; /* frames without a mark need no verification */
 	bool csum_h2g_offload; /* the far side fills L4 checksums */
 	bool gso_h2g; /* frames larger than the MTU are cut by the link */
 	bool uso_h2g; /* the same for UDP */
+};
+
+/* What is said of a link when it is made. */
+struct lwr_link_setup {
+	const char *name;
+	const struct lwr_net *net; /* borrowed while the link lives */
+	uint16_t mtu; /* 0: the link's default */
+	uint32_t max_frame; /* 0: the link's default */
+	bool csum_g2h_trust;
 };
 
 struct lwr_link_ops {

@@ -51,7 +51,8 @@
 	X(dns_queries, "DNS queries forwarded")                                \
 	X(icmp_sent, "ICMP and ICMPv6 errors sent to the guest")               \
 	X(icmp_limited, "the same, not sent because they were too many")       \
-	X(dhcp_acks, "DHCP leases granted or renewed")
+	X(dhcp_acks, "DHCP leases granted or renewed")                         \
+	X(drop_size, "guest frames too short or too long, dropped")
 
 struct lwr_stats {
 #define LWR_STATS_FIELD(name, help) uint64_t name;

@@ -5,14 +5,15 @@
 
 #include <errno.h>
 
-int lwr__framing_cut(const uint8_t *data, size_t len, uint32_t *frame)
+int lwr__framing_cut(const uint8_t *data, size_t len, uint32_t max,
+		     uint32_t *frame)
 {
 	struct lwr_cursor c = lwr__cursor(data, len);
 	uint32_t n = lwr__cursor_u32(&c);
 
 	if (c.bad)
 		return 0;
-	if (n < LWR_FRAMING_MIN || n > LWR_FRAMING_MAX)
+	if (n < LWR_FRAMING_MIN || n > max)
 		return -EPROTO;
 	if (n > c.left)
 		return 0;

@@ -1,31 +1,40 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The stream link: a listener, or nothing but an inherited descriptor, and at
- * most one client. What belongs to a client (partial frame, unfinished batch)
- * lives in netif/client.c and dies with it, so that a client gone in mid
- * frame leaves nothing to the next.
+ * The client of a byte stream, a length in front of each frame.
  *
- * The far side has no offload, but the client cuts large segments and fills
- * checksums as it writes; so the capabilities say that the link does both,
- * and lwIP makes 64 KiB segments.
+ * g2h: one recv() fills as much of a slab as there is; the frames in it become
+ * pbufs where they lie. What is left of the last frame stays where it is if
+ * the next room begins there, and is moved to the start of it otherwise (the
+ * slab it lies in is either still open, or kept by the frames before it).
  *
- * Closing takes two turns of the loop, so that the end of a tick lies between
- * the link's removal and the slab pool's end: by then the flows have let go of
- * their frames.
+ * h2g: the ring is written in batches (netif/batch.h), which cut large
+ * segments and fill checksums. A batch written in part is finished before
+ * anything else, so the far side never waits inside a frame for a decision
+ * of ours. While the socket is full the client is blocked: poll for writable,
+ * and the ring fills; that is the back-pressure.
+ *
+ * A failed write may come in the middle of the stack's work, where ending the
+ * client would pull the link from under it. It only shuts the socket down;
+ * the client then ends where it always does, in on_poll(), by reading the end
+ * of the stream.
+ *
+ * Sockets stay level-triggered and each wake reads about one slab: then come
+ * the other links and the end of the tick, and the slab is used again while it
+ * is warm.
  */
-#include "netif/stream.h"
-
-#include "core/buf.h"
-#include "core/log.h"
-#include "core/stack.h"
 #include "netif/client.h"
+
+#include "core/log.h"
+#include "core/pkt.h"
+#include "core/stack.h"
+#include "netif/batch.h"
 #include "netif/framing.h"
 #include "platform/loop.h"
-#include "platform/unix.h"
+
+#include "lwip/pbuf.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -33,311 +42,314 @@
 #include <uv.h>
 
 enum {
-	MTU_DEFAULT = 1500,
-	ACCEPT_BUDGET = 16, /* clients of one wake */
-	ACCEPT_RETRY_MS = 100, /* after descriptors ran out */
+	ROOM = 96 * 1024, /* more than a frame, to read in large pieces */
+	READ_BUDGET = 256 * 1024, /* bytes of one wake */
+	WRITE_BUDGET = 1024 * 1024, /* bytes of one drain */
+	FINISH_MS = 2,
 };
 
 struct stream {
-	struct lwr_link link;
-	struct lwr_slab_pool slabs;
-	struct lwr_client *client; /* NULL: none */
-	bool listening; /* the next two are in use */
-	struct lwr_unix sock;
-	uv_poll_t listener;
-	uv_timer_t retry;
-	bool full; /* accept() found no descriptor; said once */
-	bool closing;
-	bool settled; /* the first turn of closing is over */
-	unsigned handles; /* whose close is pending */
+	struct lwr_client client;
+	uv_poll_t poll;
+	int fd;
+	struct lwr_loop *loop;
+	struct lwr_link *link; /* NULL: stopped, memory waits for uv_close() */
+	struct lwr_slab_pool *slabs;
+	void (*on_gone)(struct lwr_link *link, int err);
+	uint8_t *at; /* bytes read but not cut into frames yet, in a slab */
+	size_t have; /* how many */
+	bool blocked; /* h2g: the socket is full */
+	int err; /* h2g: the -errno that broke it, or 0 */
+	struct lwr_batch batch;
 };
 
-static struct stream *stream_of(struct lwr_link *link)
+/* ---- coming and going ---------------------------------------------------- */
+
+static struct stream *stream_of(struct lwr_client *client)
 {
-	return LWR_CONTAINER(link, struct stream, link);
+	return LWR_CONTAINER(client, struct stream, client);
 }
 
-static void on_listener_poll(uv_poll_t *h, int status, int events);
+static void on_poll(uv_poll_t *h, int status, int events);
 
-static void listen_on(struct stream *s)
+/* Poll interest follows from the client's state. */
+static void watch(struct stream *c)
 {
-	if (s->listening)
-		uv_poll_start(&s->listener, UV_READABLE, on_listener_poll);
+	int events = UV_READABLE | (c->blocked ? UV_WRITABLE : 0);
+
+	uv_poll_start(&c->poll, events, on_poll);
 }
 
-/* ---- client -------------------------------------------------------------- */
-
-/* The owner may close the link in its on_gone. */
-static void client_gone(struct lwr_link *link, int err)
+static void set_blocked(struct stream *c, bool blocked)
 {
-	struct stream *s = stream_of(link);
-	const struct lwr_log *log = link->stack->log;
-
-	lwr__client_stop(s->client);
-	s->client = NULL;
-	/* How a guest's program ended is not an error of the link. */
-	if (err == -ECONNRESET || err == -EPIPE)
-		err = 0;
-	if (err)
-		lwr__log(log, LWR_LOG_WARN, "%s: guest's link ended: %s",
-			 link->name, strerror(-err));
-	else
-		lwr__log(log, LWR_LOG_INFO, "%s: guest left", link->name);
-	lwr__stack_reset_link(link);
-	listen_on(s);
-	if (link->on_gone)
-		link->on_gone(link, err);
-}
-
-/* Takes fd on success. */
-static int client_start(struct stream *s, int fd)
-{
-	int err = lwr__client_start(&s->link, &s->slabs, fd, client_gone,
-				    &s->client);
-
-	if (!err)
-		lwr__log(s->link.stack->log, LWR_LOG_INFO,
-			 "%s: guest connected", s->link.name);
-	return err;
-}
-
-static void drain(struct lwr_link *link)
-{
-	struct stream *s = stream_of(link);
-
-	if (s->client)
-		lwr__client_drain(s->client);
-	else /* nobody is there to take them */
-		lwr__ring_pop(&link->h2g, lwr__ring_count(&link->h2g));
-}
-
-/* ---- listener ------------------------------------------------------------ */
-
-static void on_retry(uv_timer_t *h)
-{
-	listen_on(h->data);
-}
-
-/* Out of descriptors or memory: those waiting are served when some return. */
-static void pause_accept(struct stream *s, int err)
-{
-	if (!s->full)
-		lwr__log(s->link.stack->log, LWR_LOG_ERROR,
-			 "%s: cannot accept a guest: %s (trying again)",
-			 s->link.name, strerror(-err));
-	s->full = true;
-	uv_poll_stop(&s->listener);
-	uv_timer_start(&s->retry, on_retry, ACCEPT_RETRY_MS, 0);
-}
-
-/* Returns false when there are no more to accept now. */
-static bool accept_one(struct stream *s)
-{
-	int fd = accept4(s->sock.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	int err;
-
-	if (fd < 0) {
-		err = errno;
-		if (err == EMFILE || err == ENFILE || err == ENOMEM ||
-		    err == ENOBUFS)
-			pause_accept(s, -err);
-		return err == ECONNABORTED || err == EINTR;
-	}
-	s->full = false;
-	if (s->client) {
-		lwr__log(s->link.stack->log, LWR_LOG_WARN,
-			 "%s: second guest refused: the link has one",
-			 s->link.name);
-		close(fd);
-		return true;
-	}
-	err = client_start(s, fd);
-	if (err) {
-		lwr__log(s->link.stack->log, LWR_LOG_ERROR,
-			 "%s: guest refused: %s", s->link.name, strerror(-err));
-		close(fd);
-	}
-	return true;
-}
-
-static void on_listener_poll(uv_poll_t *h, int status, int events)
-{
-	struct stream *s = h->data;
-
-	(void)status;
-	(void)events;
-	if (s->client && lwr__client_leaving(s->client)) {
-		/* The next guest waits until the last frames are read. */
-		uv_poll_stop(&s->listener);
+	if (c->blocked == blocked)
 		return;
-	}
-	for (int i = 0; i < ACCEPT_BUDGET; i++) {
-		if (!accept_one(s))
+	c->blocked = blocked;
+	watch(c);
+}
+
+static void on_closed(uv_handle_t *h)
+{
+	struct stream *c = h->data;
+
+	lwr__loop_release(c->loop);
+	free(c);
+}
+
+/*
+ * A frame that was begun is written to its end: libkrun waits for the rest of
+ * one for ever, even at the end of the stream. Who waits has read all there
+ * is, so there is room.
+ */
+static void finish_frame(struct stream *c)
+{
+	struct pollfd pfd = { .fd = c->fd, .events = POLLOUT };
+	struct msghdr msg = { 0 };
+	ssize_t n;
+
+	while (!c->err && lwr__batch_begun(&c->batch)) {
+		msg.msg_iov = c->batch.iov + c->batch.first;
+		msg.msg_iovlen = lwr__batch_begun(&c->batch);
+		n = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n >= 0)
+			lwr__batch_sent(&c->batch, &c->link->h2g, (size_t)n);
+		else if (errno != EAGAIN || poll(&pfd, 1, FINISH_MS) <= 0)
 			return;
 	}
 }
 
-/* ---- link ---------------------------------------------------------------- */
-
-static void stream_free(struct stream *s)
+static void stop(struct lwr_client *client)
 {
-	lwr__slab_fini(&s->slabs);
-	lwr__loop_release(s->link.stack->loop);
-	free(s);
+	struct stream *c = stream_of(client);
+
+	finish_frame(c);
+	c->link = NULL;
+	uv_poll_stop(&c->poll);
+	close(c->fd);
+	uv_close((uv_handle_t *)&c->poll, on_closed);
 }
 
-static void close_handle(struct stream *s, uv_handle_t *h);
-
-static void on_handle_closed(uv_handle_t *h)
+static bool leaving(const struct lwr_client *client)
 {
-	struct stream *s = h->data;
+	const struct stream *c = LWR_CONTAINER(client, struct stream, client);
+	struct pollfd pfd = { .fd = c->fd, .events = POLLRDHUP };
 
-	if (--s->handles > 0)
-		return;
-	if (s->settled) {
-		stream_free(s);
+	return c->err || poll(&pfd, 1, 0) > 0;
+}
+
+/* ---- guest to host ------------------------------------------------------- */
+
+/* Reads once. Returns bytes, 0 at the end of the stream, or -errno. */
+static ssize_t read_more(struct stream *c, bool *all)
+{
+	size_t len;
+	uint8_t *room = lwr__slab_room(c->slabs, ROOM, &len);
+	ssize_t n;
+
+	/* What was begun may be in the slab just left: it cannot be kept. */
+	if (!room)
+		return -ENOMEM;
+	if (c->have && room != c->at)
+		memmove(room, c->at, c->have);
+	c->at = room;
+	len -= c->have;
+	n = recv(c->fd, room + c->have, len, MSG_DONTWAIT);
+	if (n < 0)
+		return -errno;
+	c->have += (size_t)n;
+	*all = (size_t)n < len;
+	return n;
+}
+
+/* One frame of len bytes at data. */
+static void input(struct stream *c, uint8_t *data, uint32_t len)
+{
+	static const struct lwr_frame_meta no_meta;
+	struct pbuf *p;
+
+	if (len > UINT16_MAX) {
+		c->link->stats.drop_size++;
 		return;
 	}
-	s->settled = true;
-	uv_timer_init(h->loop, &s->retry);
-	close_handle(s, (uv_handle_t *)&s->retry);
+	p = lwr__slab_pbuf(c->slabs, data, len);
+	if (p)
+		lwr__stack_input(c->link, p, &no_meta);
+	else
+		c->link->stats.drop_memory++;
 }
 
-static void close_handle(struct stream *s, uv_handle_t *h)
+/* Hands the whole frames to the stack. Returns 0 or -EPROTO. */
+static int cut_frames(struct stream *c)
 {
-	h->data = s;
-	s->handles++;
-	uv_close(h, on_handle_closed);
-}
+	size_t used = 0;
+	uint32_t len;
+	int r = 0;
 
-/* The memory lives until the last of them is closed. */
-static void close_handles(struct stream *s)
-{
-	if (s->listening) {
-		uv_poll_stop(&s->listener);
-		close_handle(s, (uv_handle_t *)&s->listener);
-		lwr__unix_close(&s->sock);
+	/* The owner may close the link from inside. */
+	while (c->link) {
+		r = lwr__framing_cut(c->at + used, c->have - used,
+				     c->link->caps.max_frame, &len);
+		if (r <= 0)
+			break;
+		input(c, c->at + used + LWR_FRAMING_HLEN, len);
+		used += LWR_FRAMING_HLEN + len;
 	}
-	close_handle(s, (uv_handle_t *)&s->retry);
+	lwr__slab_use(c->slabs, used);
+	c->at += used;
+	c->have -= used;
+	if (r >= 0)
+		return 0;
+	c->link->stats.drop_framing++;
+	return r;
 }
 
-static void stream_close(struct lwr_link *link)
+/*
+ * Reads what a wake may read. Returns 1 if the client goes on, 0 if it left,
+ * or the -errno of its end.
+ */
+static int read_client(struct stream *c)
 {
-	struct stream *s = stream_of(link);
-
-	if (s->closing)
-		return;
-	s->closing = true;
-	lwr__stack_remove_link(link);
-	if (s->client)
-		lwr__client_stop(s->client);
-	s->client = NULL;
-	close_handles(s);
-}
-
-static const struct lwr_link_ops stream_ops = {
-	.drain = drain,
-	.close = stream_close,
-};
-
-static struct stream *stream_new(struct lwr_stack *stack, const char *name,
-				 const struct lwr_net *net)
-{
-	struct stream *s = calloc(1, sizeof(*s));
-
-	if (!s)
-		return NULL;
-	s->link.ops = &stream_ops;
-	s->link.stack = stack;
-	s->link.net = net;
-	s->link.caps = (struct lwr_link_caps){
-		.mtu = net->mtu ? net->mtu : MTU_DEFAULT,
-		.max_frame = LWR_FRAMING_MAX,
-		.gso_h2g = true,
-		.uso_h2g = true,
-	};
-	snprintf(s->link.name, sizeof(s->link.name), "%s", name);
-	lwr__slab_init(&s->slabs);
-	lwr__loop_hold(stack->loop);
-	uv_timer_init(stack->loop->uv, &s->retry);
-	s->retry.data = s;
-	return s;
-}
-
-int lwr__stream_listen(struct lwr_stack *stack, const char *path,
-		       const struct lwr_net *net, struct lwr_link **out)
-{
-	char name[sizeof(struct sockaddr_un) + 16];
-	struct stream *s;
+	size_t total = 0;
+	bool all = false;
+	ssize_t n;
 	int err;
 
-	snprintf(name, sizeof(name), "stream:%.107s", path);
-	s = stream_new(stack, name, net);
-	if (!s)
-		return -ENOMEM;
-	err = lwr__unix_listen(&s->sock, path);
-	if (err)
-		goto err_close;
-	err = uv_poll_init(stack->loop->uv, &s->listener, s->sock.fd);
-	if (err) {
-		lwr__unix_close(&s->sock);
-		goto err_close;
+	while (!all && total < READ_BUDGET) {
+		n = read_more(c, &all);
+		if (n == -EAGAIN || n == -EINTR)
+			return 1;
+		if (n <= 0)
+			return (int)n;
+		total += (size_t)n;
+		lwr__loop_worked(c->link->stack->loop);
+		err = cut_frames(c);
+		if (err)
+			return err;
+		if (!c->link)
+			return 1;
 	}
-	s->listening = true;
-	s->link.listens = true;
-	s->listener.data = s;
-	err = lwr__stack_add_link(stack, &s->link);
-	if (err)
-		goto err_close;
-	listen_on(s);
-	*out = &s->link;
-	return 0;
-
-err_close:
-	close_handles(s);
-	return err;
+	return 1;
 }
 
-/* Returns 0 if fd can be a client, or -errno. */
-static int adopt_fd(int fd)
+static void on_poll(uv_poll_t *h, int status, int events)
 {
-	socklen_t len = sizeof(int);
-	int type, flags;
+	struct stream *c = h->data;
+	int r = 1;
 
-	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
-		return -errno;
-	if (type != SOCK_STREAM)
-		return -EPROTOTYPE;
-	flags = fcntl(fd, F_GETFL);
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
-	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-		return -errno;
-	return 0;
+	/* An error, too, comes behind frames that are there to be read. */
+	if (status < 0 || (events & UV_READABLE))
+		r = read_client(c);
+	if (!c->link)
+		return;
+	if (status < 0 && r == 1)
+		r = -ECONNRESET; /* libuv stopped the watch */
+	if (r <= 0) {
+		c->on_gone(c->link, c->err ? c->err : r);
+		return;
+	}
+	if (c->blocked && (events & UV_WRITABLE)) {
+		set_blocked(c, false);
+		lwr__stack_drain(c->link);
+	}
 }
 
-int lwr__stream_fd(struct lwr_stack *stack, const char *name, int fd,
-		   const struct lwr_net *net, struct lwr_link **out)
-{
-	struct stream *s;
-	int err = adopt_fd(fd);
+/* ---- host to guest ------------------------------------------------------- */
 
-	if (err)
-		return err;
-	s = stream_new(stack, name, net);
-	if (!s)
+static ssize_t write_batch(struct stream *c)
+{
+	struct lwr_batch *b = &c->batch;
+	struct msghdr msg = {
+		.msg_iov = b->iov + b->first,
+		.msg_iovlen = b->n - b->first,
+	};
+	ssize_t n;
+
+	do {
+		n = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+static void broken(struct stream *c, int err)
+{
+	c->err = err;
+	lwr__batch_init(&c->batch, true);
+	set_blocked(c, false);
+	shutdown(c->fd, SHUT_RDWR);
+}
+
+static bool may_retry(int err)
+{
+	return err == -EAGAIN || err == -ENOBUFS || err == -ENOMEM;
+}
+
+static void count(struct stream *c)
+{
+	c->link->stats.frames_h2g += c->batch.packets;
+	c->link->stats.bytes_h2g += c->batch.bytes;
+	c->batch.packets = 0;
+	c->batch.bytes = 0;
+}
+
+static void drain(struct lwr_client *client)
+{
+	struct stream *c = stream_of(client);
+	struct lwr_ring *ring = &c->link->h2g;
+	size_t total = 0;
+	ssize_t n;
+
+	if (c->err) {
+		lwr__ring_pop(ring, lwr__ring_count(ring));
+		return;
+	}
+	while (!c->blocked && lwr__batch_fill(&c->batch, ring)) {
+		count(c);
+		n = write_batch(c);
+		if (n < 0 && !may_retry((int)n)) {
+			broken(c, (int)n);
+			return;
+		}
+		if (n > 0) {
+			lwr__batch_sent(&c->batch, ring, (size_t)n);
+			total += (size_t)n;
+		}
+		if (!lwr__batch_empty(&c->batch) || total >= WRITE_BUDGET)
+			set_blocked(c, true);
+	}
+}
+
+/* ---- life --------------------------------------------------------------- */
+
+static const struct lwr_client_ops stream_ops = {
+	.stop = stop,
+	.leaving = leaving,
+	.drain = drain,
+};
+
+int lwr__stream_client(const struct lwr_client_args *args,
+		       struct lwr_client **out)
+{
+	struct stream *c = calloc(1, sizeof(*c));
+	int err;
+
+	if (!c)
 		return -ENOMEM;
-	err = lwr__stack_add_link(stack, &s->link);
-	if (err)
-		goto err_close;
-	err = client_start(s, fd);
-	if (err)
-		goto err_remove;
-	*out = &s->link;
+	err = uv_poll_init(args->link->stack->loop->uv, &c->poll, args->fd);
+	if (err) {
+		free(c);
+		return err;
+	}
+	lwr__unix_tune(args->fd);
+	lwr__batch_init(&c->batch, true);
+	c->client.ops = &stream_ops;
+	c->poll.data = c;
+	c->fd = args->fd;
+	c->link = args->link;
+	c->loop = args->link->stack->loop;
+	lwr__loop_hold(c->loop);
+	c->slabs = args->slabs;
+	c->on_gone = args->on_gone;
+	watch(c);
+	*out = &c->client;
 	return 0;
-
-err_remove:
-	lwr__stack_remove_link(&s->link);
-err_close:
-	close_handles(s);
-	return err;
 }

@@ -466,23 +466,23 @@ static void set_caps(struct lwr_link *link, uint16_t mtu, bool vnet, bool uso)
 	};
 }
 
-int lwr__tap_new(struct lwr_stack *stack, const char *name, int fd,
-		 const struct lwr_net *net, bool vnet, bool uso,
-		 struct lwr_link **out)
+int lwr__tap_new(struct lwr_stack *stack, const struct lwr_link_setup *setup,
+		 int fd, bool vnet, bool uso, struct lwr_link **out)
 {
+	uint16_t mtu = setup->mtu ? setup->mtu : setup->net->mtu;
 	struct tap *t;
 	int err;
 
-	if (net->mtu && net->mtu < MTU_LEAST)
+	if (mtu && mtu < MTU_LEAST)
 		return -EINVAL;
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
 	t->fd = fd;
 	t->vnet = vnet;
-	t->link.net = net;
-	set_caps(&t->link, net->mtu, vnet, uso);
-	snprintf(t->link.name, sizeof(t->link.name), "%s", name);
+	t->link.net = setup->net;
+	set_caps(&t->link, mtu, vnet, uso);
+	snprintf(t->link.name, sizeof(t->link.name), "%s", setup->name);
 	lwr__slab_init(&t->slabs);
 	err = uv_poll_init(stack->loop->uv, &t->poll, fd);
 	if (err)

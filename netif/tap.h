@@ -12,8 +12,7 @@
  * `vnet` says that it was opened with IFF_VNET_HDR and offloads, `uso` that
  * UDP segmentation was accepted. Returns 0 and the link, or -errno.
  */
-int lwr__tap_new(struct lwr_stack *stack, const char *name, int fd,
-		 const struct lwr_net *net, bool vnet, bool uso,
-		 struct lwr_link **out);
+int lwr__tap_new(struct lwr_stack *stack, const struct lwr_link_setup *setup,
+		 int fd, bool vnet, bool uso, struct lwr_link **out);
 
 #endif

@@ -10,17 +10,28 @@
  *
  * Between that answer and unlink() another starter may bind the path; whoever
  * unlinks last wins. A lock file was rejected: it would be left behind too.
+ *
+ * Datagrams. An unconnected socket takes ten datagrams and then makes senders
+ * wait, or fail; some VMMs take that for the end. A socket that is connected
+ * back to its sender has no such limit, and refuses everybody else, so that
+ * whoever leaves must be noticed, or nobody could come after him. No event
+ * tells that the socket we are connected to was closed. What there is: its
+ * process ends (a pidfd, from the credentials of the first datagram), a send
+ * fails, or its address is no more, or another file, which is asked for while
+ * it is silent. Connecting once more to the same socket changes nothing.
  */
 #include "platform/unix.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-enum { BACKLOG = 16 };
+enum { BACKLOG = 64, SOCKET_BUFFER = 7 * 1024 * 1024 };
 
 static socklen_t addr_len(const struct sockaddr_un *addr, size_t path_len)
 {
@@ -68,7 +79,7 @@ static int bind_path(int fd, const struct sockaddr_un *addr, socklen_t len)
 	return bind(fd, sa, len) < 0 ? -errno : 0;
 }
 
-int lwr__unix_listen(struct lwr_unix *u, const char *path)
+int lwr__unix_open(struct lwr_unix *u, const char *path, int type, mode_t mode)
 {
 	size_t len = strlen(path);
 	struct stat st;
@@ -83,9 +94,10 @@ int lwr__unix_listen(struct lwr_unix *u, const char *path)
 	memcpy(u->addr.sun_path, path, len);
 	if (path[0] == '@')
 		u->addr.sun_path[0] = '\0';
-	u->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	u->fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (u->fd < 0)
 		return -errno;
+	fchmod(u->fd, mode); /* bind() makes the file with it */
 	err = bind_path(u->fd, &u->addr, addr_len(&u->addr, len));
 	if (err)
 		goto err_close;
@@ -93,7 +105,7 @@ int lwr__unix_listen(struct lwr_unix *u, const char *path)
 		u->dev = st.st_dev;
 		u->ino = st.st_ino;
 	}
-	if (listen(u->fd, BACKLOG) < 0) {
+	if (type != SOCK_DGRAM && listen(u->fd, BACKLOG) < 0) {
 		err = -errno;
 		goto err_unlink;
 	}
@@ -117,4 +129,148 @@ void lwr__unix_close(struct lwr_unix *u)
 		unlink(u->addr.sun_path);
 	close(u->fd);
 	u->fd = -1;
+}
+
+/* Beyond the sysctl limits only with CAP_NET_ADMIN. */
+static void set_buffer(int fd, int force, int plain)
+{
+	int size = SOCKET_BUFFER;
+
+	if (setsockopt(fd, SOL_SOCKET, force, &size, sizeof(size)) < 0)
+		setsockopt(fd, SOL_SOCKET, plain, &size, sizeof(size));
+}
+
+void lwr__unix_tune(int fd)
+{
+	int one = 1;
+
+	set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
+	set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF);
+	/* An inherited descriptor may be TCP (QEMU -netdev socket). */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+/* ---- datagrams ---------------------------------------------------------- */
+
+/* Has the kernel say which process sends. */
+static void pass_credentials(int fd, int on)
+{
+	setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+}
+
+/* -1: the message does not say, or the process is of another namespace. */
+static int open_sender(struct msghdr *msg)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+	struct ucred cred;
+
+	if (!c || c->cmsg_level != SOL_SOCKET ||
+	    c->cmsg_type != SCM_CREDENTIALS)
+		return -1;
+	memcpy(&cred, CMSG_DATA(c), sizeof(cred));
+	if (cred.pid <= 0)
+		return -1;
+	return (int)syscall(SYS_pidfd_open, cred.pid, 0);
+}
+
+/* Looks at the sender of the first datagram, which stays. */
+static int look(int fd, struct lwr_unix_peer *peer)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(struct ucred))];
+	} control = { 0 };
+	struct msghdr msg = {
+		.msg_name = &peer->addr,
+		.msg_namelen = sizeof(peer->addr),
+		.msg_control = control.buf,
+		.msg_controllen = sizeof(control.buf),
+	};
+
+	memset(peer, 0, sizeof(*peer));
+	peer->pidfd = -1;
+	if (recvmsg(fd, &msg, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0)
+		return -errno;
+	peer->len = msg.msg_namelen;
+	peer->pidfd = open_sender(&msg);
+	return 0;
+}
+
+void lwr__unix_ask_sender(int fd)
+{
+	pass_credentials(fd, 1);
+}
+
+int lwr__unix_sender(int fd)
+{
+	struct lwr_unix_peer peer = { .pidfd = -1 };
+
+	if (look(fd, &peer) == 0)
+		pass_credentials(fd, 0);
+	return peer.pidfd;
+}
+
+static bool named(const struct lwr_unix_peer *peer)
+{
+	return peer->len > offsetof(struct sockaddr_un, sun_path);
+}
+
+/* The file that the peer is bound to. */
+static int stat_peer(const struct lwr_unix_peer *peer, struct stat *st)
+{
+	char path[sizeof(peer->addr.sun_path) + 1] = { 0 };
+
+	memcpy(path, peer->addr.sun_path, sizeof(peer->addr.sun_path));
+	return stat(path, st) < 0 ? -errno : 0;
+}
+
+static int connect_peer(int fd, const struct lwr_unix_peer *peer)
+{
+	const struct sockaddr *sa = (const struct sockaddr *)&peer->addr;
+
+	return connect(fd, sa, peer->len) < 0 ? -errno : 0;
+}
+
+int lwr__unix_meet(int fd, struct lwr_unix_peer *peer)
+{
+	struct stat st;
+	int err;
+
+	err = look(fd, peer);
+	if (err)
+		return err;
+	err = named(peer) ? connect_peer(fd, peer) : -EDESTADDRREQ;
+	if (err) {
+		(void)recv(fd, NULL, 0, MSG_DONTWAIT);
+		if (peer->pidfd >= 0)
+			close(peer->pidfd);
+		return err == -EAGAIN ? -ECONNREFUSED : err;
+	}
+	pass_credentials(fd, 0);
+	if (peer->addr.sun_path[0] && stat_peer(peer, &st) == 0) {
+		peer->dev = st.st_dev;
+		peer->ino = st.st_ino;
+		peer->made = st.st_mtim;
+	}
+	return 0;
+}
+
+void lwr__unix_await(int fd)
+{
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	(void)connect(fd, &none, sizeof(none));
+	pass_credentials(fd, 1);
+}
+
+bool lwr__unix_there(int fd, const struct lwr_unix_peer *peer)
+{
+	struct stat st;
+
+	if (peer->ino &&
+	    (stat_peer(peer, &st) < 0 || st.st_dev != peer->dev ||
+	     st.st_ino != peer->ino || st.st_mtim.tv_sec != peer->made.tv_sec ||
+	     st.st_mtim.tv_nsec != peer->made.tv_nsec))
+		return false;
+	return connect_peer(fd, peer) == 0;
 }

@@ -268,6 +268,7 @@ struct lwr_counters {
 	uint64_t echo_limited;
 	uint64_t echo_denied;
 	uint64_t echo_live;
+	uint64_t drop_size;
 };
 
 /*

@@ -20,8 +20,8 @@
 #define LWR_OPTIONS(X)                                                         \
 	X("link", 'l', "LINK", SERVE, set_link, 0, 0, 0, NULL,                 \
 	  "attach a guest, see below; may be repeated")                        \
-	X("mtu", 0, "BYTES", BOTH, set_u16, AT(config.net.mtu), 1280, 65520,   \
-	  NULL, "MTU [1500; 65520 where a link cannot offload]")               \
+	X("mtu", 0, "BYTES", BOTH, set_u16, AT(config.net.mtu), LWR_MTU_MIN,   \
+	  LWR_MTU_MAX, NULL, "MTU [1500; 65520 where a link cannot offload]")  \
 	X("subnet", 0, "ADDR/LEN", BOTH, set_subnet, 0, 0, 0, "10.0.2.0/24",   \
 	  "IPv4 network of the guest")                                         \
 	X("subnet6", 0, "ADDR/64", BOTH, set_subnet6, 0, 0, 0, "fd00::/64",    \
@@ -452,7 +452,16 @@ void lwr__options_help(FILE *to)
 	      "  tap-fd:N             an open tap descriptor\n"
 	      "  stream:PATH          listening Unix socket for QEMU, libkrun "
 	      "and others\n"
-	      "  stream-fd:N          a connected one\n\n"
+	      "  dgram:PATH           Unix datagram socket for libkrun, vfkit, "
+	      "QEMU\n"
+	      "  seqpacket:PATH       listening SOCK_SEQPACKET socket for User "
+	      "Mode Linux\n"
+	      "  stream-fd:N, dgram-fd:N, seqpacket-fd:N  an open one\n"
+	      "and behind it, comma-separated:\n"
+	      "  profile=NAME         what a socket's guest does: plain, qemu, "
+	      "libkrun,\n"
+	      "                       libkrun-raw\n"
+	      "  mtu=BYTES            this link's MTU\n\n"
 	      "Options:\n",
 	      to);
 	for (unsigned i = 0; i < ROWS; i++)

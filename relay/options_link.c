@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 
 __attribute__((format(printf, 2, 3))) static int bad(char *err, const char *fmt,
 						     ...)
@@ -49,6 +48,34 @@ int lwr__fd_parse(const char *what, const char *text, int *fd,
 	return 0;
 }
 
+/* ---- --link -------------------------------------------------------------- */
+
+/*
+ * KIND:WHAT[,KEY=VALUE]...; a comma in WHAT is written twice. WHAT and the
+ * words after it are copied out one at a time.
+ */
+enum { WORD_MAX = LWR_NETNS_MAX + 64 };
+
+/*
+ * Copies up to the next single comma; *text is then behind it, or NULL at the
+ * end. False: the word is too long.
+ */
+static bool next_word(const char **text, char word[WORD_MAX])
+{
+	const char *t = *text;
+	size_t n = 0;
+
+	for (; *t && (*t != ',' || t[1] == ','); t++) {
+		if (n == WORD_MAX - 1)
+			return false;
+		t += *t == ',';
+		word[n++] = *t;
+	}
+	word[n] = '\0';
+	*text = *t ? t + 1 : NULL;
+	return true;
+}
+
 static int link_tap(struct lwr_link_spec *s, const char *v, char *err)
 {
 	const char *at = strchr(v, '@');
@@ -63,19 +90,21 @@ static int link_tap(struct lwr_link_spec *s, const char *v, char *err)
 			   "--link %s: no namespace after @ (a PID, a path or "
 			   "a name)",
 			   s->text);
+	if (at && strlen(at + 1) >= sizeof(s->netns))
+		return bad(err, "--link %s: the namespace's path is too long",
+			   s->text);
 	memcpy(s->ifname, v, len);
-	s->netns = at ? at + 1 : NULL;
+	if (at)
+		strcpy(s->netns, at + 1);
 	return 0;
 }
 
-static int link_stream(struct lwr_link_spec *s, const char *v, char *err)
+static int link_path(struct lwr_link_spec *s, const char *v, char *err)
 {
-	size_t max = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
-
-	if (*v == '\0' || strlen(v) > max)
+	if (*v == '\0' || strlen(v) >= sizeof(s->path))
 		return bad(err, "--link %s: a socket's path has 1 to %zu bytes",
-			   s->text, max);
-	s->path = v;
+			   s->text, sizeof(s->path) - 1);
+	strcpy(s->path, v);
 	return 0;
 }
 
@@ -87,10 +116,7 @@ static int link_fd(struct lwr_link_spec *s, const char *v, char *err)
 static int link_later(struct lwr_link_spec *s, const char *v, char *err)
 {
 	(void)v;
-	return bad(err,
-		   "--link %s: not available in this version (use tap, "
-		   "tap-fd, stream or stream-fd)",
-		   s->text);
+	return bad(err, "--link %s: not available in this version", s->text);
 }
 
 static const struct {
@@ -100,29 +126,99 @@ static const struct {
 } kinds[] = {
 	{ "tap:", LWR_LINK_TAP, link_tap },
 	{ "tap-fd:", LWR_LINK_TAP_FD, link_fd },
-	{ "stream:", LWR_LINK_STREAM, link_stream },
+	{ "stream:", LWR_LINK_STREAM, link_path },
 	{ "stream-fd:", LWR_LINK_STREAM_FD, link_fd },
-	{ "dgram:", LWR_LINK_STREAM, link_later },
-	{ "dgram-fd:", LWR_LINK_STREAM, link_later },
+	{ "dgram:", LWR_LINK_DGRAM, link_path },
+	{ "dgram-fd:", LWR_LINK_DGRAM_FD, link_fd },
+	{ "seqpacket:", LWR_LINK_SEQPACKET, link_path },
+	{ "seqpacket-fd:", LWR_LINK_SEQPACKET_FD, link_fd },
 	{ "vhost-user:", LWR_LINK_STREAM, link_later },
 };
+
+int lwr__profile_set(struct lwr_link_spec *s, const char *name,
+		     char err[LWR_ERROR_TEXT])
+{
+	const struct lwr_profile *p;
+	char names[128] = "";
+	size_t n = 0;
+
+	if (s->kind == LWR_LINK_TAP || s->kind == LWR_LINK_TAP_FD)
+		return bad(err, "a tap says itself what it can: no profile");
+	s->profile = lwr__profile_find(name);
+	if (s->profile)
+		return 0;
+	for (unsigned i = 0; (p = lwr__profile_at(i)) && n < sizeof(names); i++)
+		n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s",
+				      i ? ", " : "", p->name);
+	return bad(err, "'%.64s' is no profile (%s)", name, names);
+}
+
+int lwr__mtu_set(struct lwr_link_spec *s, uint64_t mtu,
+		 char err[LWR_ERROR_TEXT])
+{
+	if (mtu < LWR_MTU_MIN || mtu > LWR_MTU_MAX)
+		return bad(err, "the MTU is not from %d to %d", LWR_MTU_MIN,
+			   LWR_MTU_MAX);
+	s->mtu = (uint16_t)mtu;
+	return 0;
+}
+
+/* One KEY=VALUE. */
+static int link_option(struct lwr_link_spec *s, const char *word, char *err)
+{
+	const char *end;
+	uint64_t mtu = 0;
+
+	if (strncmp(word, "profile=", 8) == 0)
+		return lwr__profile_set(s, word + 8, err);
+	if (strncmp(word, "mtu=", 4) == 0) {
+		if (lwr__digits_parse(word + 4, &mtu, &end) < 0 || *end)
+			mtu = 0;
+		return lwr__mtu_set(s, mtu, err);
+	}
+	return bad(err,
+		   "'%.64s' is no option of a link (profile=NAME, mtu=BYTES; "
+		   "a comma in a path is written twice)",
+		   word);
+}
+
+static int link_options(struct lwr_link_spec *s, const char *rest, char *err)
+{
+	char word[WORD_MAX], why[LWR_ERROR_TEXT];
+
+	while (rest) {
+		if (!next_word(&rest, word))
+			return bad(err, "--link %.200s...: is too long",
+				   s->text);
+		if (link_option(s, word, why) < 0)
+			return bad(err, "--link %.200s: %.280s", s->text, why);
+	}
+	return 0;
+}
 
 int lwr__link_parse(struct lwr_link_spec *s, const char *text,
 		    char err[LWR_ERROR_TEXT])
 {
-	size_t len;
+	const char *rest = text;
+	char word[WORD_MAX];
+	int r;
 
+	if (!next_word(&rest, word))
+		return bad(err, "--link %.200s...: is too long", text);
 	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		len = strlen(kinds[i].prefix);
-		if (strncmp(text, kinds[i].prefix, len) != 0)
+		size_t len = strlen(kinds[i].prefix);
+
+		if (strncmp(word, kinds[i].prefix, len) != 0)
 			continue;
 		*s = (struct lwr_link_spec){ .kind = kinds[i].kind,
 					     .text = text,
 					     .fd = -1 };
-		return kinds[i].parse(s, text + len, err);
+		r = kinds[i].parse(s, word + len, err);
+		return r < 0 ? r : link_options(s, rest, err);
 	}
 	return bad(err,
 		   "--link: '%s' is no kind of link (tap:IFNAME[@NETNS], "
-		   "tap-fd:N, stream:PATH or stream-fd:N)",
+		   "tap-fd:N, stream:PATH, stream-fd:N, dgram:PATH, "
+		   "dgram-fd:N, seqpacket:PATH or seqpacket-fd:N)",
 		   text);
 }

@@ -17,6 +17,12 @@ int lwr__digits_parse(const char *text, uint64_t *out, const char **end);
 int lwr__fd_parse(const char *what, const char *text, int *fd,
 		  char err[LWR_ERROR_TEXT]);
 
+/* A field each of a link's spec. Return 0, or -EINVAL with why in err. */
+int lwr__profile_set(struct lwr_link_spec *s, const char *name,
+		     char err[LWR_ERROR_TEXT]);
+int lwr__mtu_set(struct lwr_link_spec *s, uint64_t mtu,
+		 char err[LWR_ERROR_TEXT]);
+
 /*
  * The argument of --link, borrowed by the spec. Returns 0, or -EINVAL with
  * the complaint in err.

@@ -321,9 +321,10 @@ static int attach(struct run *r)
 {
 	struct lwr_program *p = &r->program;
 	struct lwr_link *link;
-	int err = lwr__tap_new(&p->relay.stack, "tap:" IFNAME, r->tap.fd,
-			       &p->opt->config.net, r->tap.vnet, r->tap.uso,
-			       &link);
+	struct lwr_link_setup setup = { .name = "tap:" IFNAME,
+					.net = &p->opt->config.net };
+	int err = lwr__tap_new(&p->relay.stack, &setup, r->tap.fd, r->tap.vnet,
+			       r->tap.uso, &link);
 
 	if (err) {
 		lwr__complain("tap " IFNAME, err, NULL);

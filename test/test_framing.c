@@ -18,7 +18,8 @@ static void framing_needs_the_whole_header(void **state)
 	/* Even if three bytes tell already that the length is impossible. */
 	memset(stream, 0xff, 4);
 	for (size_t n = 0; n < 4; n++)
-		assert_int_equal(lwr__framing_cut(stream, n, &len), 0);
+		assert_int_equal(
+			lwr__framing_cut(stream, n, LWR_FRAMING_MAX, &len), 0);
 	assert_int_equal(len, 7);
 }
 
@@ -29,10 +30,13 @@ static void framing_needs_the_whole_frame(void **state)
 	(void)state;
 	lwr__framing_put(stream, 60);
 	for (size_t n = 4; n < 64; n++)
-		assert_int_equal(lwr__framing_cut(stream, n, &len), 0);
-	assert_int_equal(lwr__framing_cut(stream, 64, &len), 1);
+		assert_int_equal(
+			lwr__framing_cut(stream, n, LWR_FRAMING_MAX, &len), 0);
+	assert_int_equal(lwr__framing_cut(stream, 64, LWR_FRAMING_MAX, &len),
+			 1);
 	assert_int_equal(len, 60);
-	assert_int_equal(lwr__framing_cut(stream, 65, &len), 1);
+	assert_int_equal(lwr__framing_cut(stream, 65, LWR_FRAMING_MAX, &len),
+			 1);
 	assert_int_equal(len, 60);
 }
 
@@ -47,14 +51,18 @@ static void framing_takes_lengths_from_14_to_65535(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		lwr__framing_put(stream, good[i]);
-		assert_int_equal(lwr__framing_cut(stream, sizeof(stream), &len),
+		assert_int_equal(lwr__framing_cut(stream, sizeof(stream),
+						  LWR_FRAMING_MAX, &len),
 				 1);
 		assert_int_equal(len, good[i]);
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		lwr__framing_put(stream, bad[i]);
-		assert_int_equal(lwr__framing_cut(stream, 4, &len), -EPROTO);
-		assert_int_equal(lwr__framing_cut(stream, sizeof(stream), &len),
+		assert_int_equal(lwr__framing_cut(stream, 4, LWR_FRAMING_MAX,
+						  &len),
+				 -EPROTO);
+		assert_int_equal(lwr__framing_cut(stream, sizeof(stream),
+						  LWR_FRAMING_MAX, &len),
 				 -EPROTO);
 	}
 }

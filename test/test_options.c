@@ -207,7 +207,7 @@ static void links_are_taken_apart(void **state)
 	assert_int_equal(opt.links, 5);
 	assert_int_equal(opt.link[0].kind, LWR_LINK_TAP);
 	assert_string_equal(opt.link[0].ifname, "tap0");
-	assert_null(opt.link[0].netns);
+	assert_string_equal(opt.link[0].netns, "");
 	assert_string_equal(opt.link[1].ifname, "eth0");
 	assert_string_equal(opt.link[1].netns, "/run/netns/x");
 	assert_int_equal(opt.link[2].kind, LWR_LINK_STREAM);
@@ -231,9 +231,59 @@ static void bad_links_are_refused(void **state)
 	assert_bad("1 to 107", "serve", "--link", path);
 	assert_bad("not a file desc", "serve", "--link", "tap-fd:x");
 	assert_bad("Bad file desc", "serve", "--link", "stream-fd:987654");
-	assert_bad("not available", "serve", "--link", "dgram:/tmp/x");
 	assert_bad("not available", "serve", "--link", "vhost-user:/tmp/x");
 	assert_bad("no --link", "serve");
+}
+
+static void links_have_options(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("serve", "--link",
+			       "stream:/tmp/s,profile=libkrun,mtu=9000", "-l",
+			       "dgram:/tmp/d", "-l", "dgram-fd:0,profile=plain",
+			       "-l", "seqpacket:@abstract", "-l",
+			       "seqpacket-fd:1,mtu=1280", "-l",
+			       "stream:/tmp/a,,b,,,mtu=1400", "-l",
+			       "tap:t@/run/x,,y,mtu=65520"),
+			 LWR_PARSED_OK);
+	assert_string_equal(opt.link[0].path, "/tmp/s");
+	assert_string_equal(opt.link[0].profile->name, "libkrun");
+	assert_true(opt.link[0].profile->csum_g2h_trust);
+	assert_int_equal(opt.link[0].mtu, 9000);
+	assert_int_equal(opt.link[1].kind, LWR_LINK_DGRAM);
+	assert_null(opt.link[1].profile);
+	assert_int_equal(opt.link[1].mtu, 0);
+	assert_int_equal(opt.link[2].kind, LWR_LINK_DGRAM_FD);
+	assert_int_equal(opt.link[2].fd, 0);
+	assert_int_equal(opt.link[3].kind, LWR_LINK_SEQPACKET);
+	assert_string_equal(opt.link[3].path, "@abstract");
+	assert_int_equal(opt.link[4].kind, LWR_LINK_SEQPACKET_FD);
+	assert_int_equal(opt.link[4].mtu, 1280);
+	assert_string_equal(opt.link[5].path, "/tmp/a,b,");
+	assert_int_equal(opt.link[5].mtu, 1400);
+	assert_string_equal(opt.link[6].netns, "/run/x,y");
+	assert_int_equal(opt.link[6].mtu, 65520);
+}
+
+static void bad_link_options_are_refused(void **state)
+{
+	static char longest[2000] = "stream:";
+
+	(void)state;
+	memset(longest + 7, 'a', sizeof(longest) - 8);
+	assert_bad("no profile (plain, qemu,", "serve", "-l",
+		   "stream:/s,profile=vmware");
+	assert_bad("a tap says itself", "serve", "-l", "tap:a,profile=qemu");
+	assert_bad("1280 to 65520", "serve", "-l", "stream:/s,mtu=576");
+	assert_bad("1280 to 65520", "serve", "-l", "stream:/s,mtu=65536");
+	assert_bad("1280 to 65520", "serve", "-l", "stream:/s,mtu=x");
+	assert_bad("1280 to 65520", "serve", "-l", "stream:/s,mtu=");
+	assert_bad("no option of a link", "serve", "-l", "stream:/s,mtu");
+	assert_bad("no option of a link", "serve", "-l", "stream:/s,");
+	assert_bad("no option of a link", "serve", "-l", "stream:/a,b");
+	assert_bad("1 to 107", "serve", "-l", "dgram:,mtu=1500");
+	assert_bad("not a file desc", "serve", "-l", "dgram-fd:,mtu=1500");
+	assert_bad("too long", "serve", "-l", longest);
 }
 
 static void too_many_links_are_refused(void **state)
@@ -396,6 +446,8 @@ int main(void)
 		cmocka_unit_test(bad_resolvers_are_refused),
 		cmocka_unit_test(links_are_taken_apart),
 		cmocka_unit_test(bad_links_are_refused),
+		cmocka_unit_test(links_have_options),
+		cmocka_unit_test(bad_link_options_are_refused),
 		cmocka_unit_test(too_many_links_are_refused),
 		cmocka_unit_test(descriptors_must_be_open),
 		cmocka_unit_test(commands_take_only_their_options),

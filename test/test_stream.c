@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The stream link on the real loop and stack, with a scripted guest. */
-#include "netif/stream.h"
+#include "netif/socket.h"
 
-#include "core/stack.h"
 #include "netif/framing.h"
+#include "test/link_bed.h"
 
 #include "lwip/pbuf.h"
 
@@ -22,172 +22,49 @@
 
 #include <cmocka.h>
 
-enum { ARP_LEN = 42, WAIT_TURNS = 20000 };
+static int open_at(struct bed *w, const char *path, struct lwr_link **link)
+{
+	struct lwr_link_setup setup = { .name = path, .net = &w->config.net };
 
-struct world {
-	uv_loop_t uv;
-	struct lwr_loop loop;
-	struct lwr_config config;
-	struct lwr_log log;
-	struct lwr_stack stack;
+	return lwr__socket_listen(&w->stack, &setup, SOCK_STREAM, path, link);
+}
+
+static int open_fd(struct bed *w, int fd)
+{
+	struct lwr_link_setup setup = { .name = "stream-fd:3",
+					.net = &w->config.net };
+
+	return lwr__socket_fd(&w->stack, &setup, SOCK_STREAM, fd, &w->link);
+}
+
+static void listen_on(struct bed *w)
+{
 	struct lwr_link *link;
-	char dir[64];
-	char path[96];
-	unsigned packets; /* that the relay was given */
-	uint32_t next; /* number that the next one must have */
-	bool in_order;
-	unsigned downs, gone;
-	int gone_err;
-	bool close_on_packet, close_on_gone;
-	unsigned warnings;
-};
 
-static void on_log(void *arg, enum lwr_level level, const char *line)
-{
-	struct world *w = arg;
-
-	(void)line;
-	w->warnings += level <= LWR_LOG_WARN;
+	assert_int_equal(open_at(w, w->path, &link), 0);
+	bed_own(w, link);
 }
 
-/* Packets are ARP, numbered in the target address. */
-static void on_packet(void *arg, const struct lwr_pkt *pkt)
-{
-	struct world *w = arg;
-	struct lwr_cursor c = lwr__cursor(pkt->data + 38, 4);
-
-	w->in_order &= lwr__cursor_u32(&c) == w->next++;
-	w->packets++;
-	if (w->close_on_packet && w->link) {
-		w->link->ops->close(w->link);
-		w->link = NULL;
-	}
-}
-
-static void on_link_down(void *arg, struct lwr_link *link)
-{
-	struct world *w = arg;
-
-	(void)link;
-	w->downs++;
-}
-
-static void on_gone(struct lwr_link *link, int err)
-{
-	struct world *w = link->owner;
-
-	w->gone++;
-	w->gone_err = err;
-	if (w->close_on_gone) {
-		link->ops->close(link);
-		w->link = NULL;
-	}
-}
-
-static bool on_tick(void *arg)
-{
-	struct world *w = arg;
-
-	lwr__stack_flush(&w->stack);
-	return false;
-}
-
-static const struct lwr_stack_hooks hooks = {
-	.on_packet = on_packet,
-	.on_link_down = on_link_down,
-};
-
-static int setup(void **state)
-{
-	struct world *w = calloc(1, sizeof(*w));
-
-	*state = w;
-	strcpy(w->dir, "/tmp/lwr-stream-XXXXXX");
-	assert_non_null(mkdtemp(w->dir));
-	snprintf(w->path, sizeof(w->path), "%s/s", w->dir);
-	lwr__config_init(&w->config);
-	w->config.ring_size = 1024;
-	w->log = (struct lwr_log){ LWR_LOG_DEBUG, on_log, w };
-	w->in_order = true;
-	uv_loop_init(&w->uv);
-	assert_int_equal(lwr__loop_init(&w->loop, &w->uv, on_tick, w), 0);
-	return lwr__stack_init(&w->stack, &w->loop, &w->config, &w->log, &hooks,
-			       w);
-}
-
-static void nothing(void *arg)
-{
-	(void)arg;
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	if (w->link)
-		w->link->ops->close(w->link);
-	for (int i = 0; i < 10; i++)
-		uv_run(&w->uv, UV_RUN_NOWAIT);
-	assert_int_not_equal(access(w->path, F_OK), 0);
-	lwr__stack_fini(&w->stack);
-	lwr__loop_fini(&w->loop, nothing);
-	uv_run(&w->uv, UV_RUN_DEFAULT);
-	assert_int_equal(uv_loop_close(&w->uv), 0);
-	rmdir(w->dir);
-	free(w);
-	return 0;
-}
-
-static void run(struct world *w)
-{
-	uv_run(&w->uv, UV_RUN_NOWAIT);
-}
-
-#define RUN_UNTIL(w, cond)                              \
-	do {                                            \
-		for (int turn = 0; !(cond); turn++) {   \
-			assert_true(turn < WAIT_TURNS); \
-			run(w);                         \
-		}                                       \
-	} while (0)
-
-static void listen_on(struct world *w)
-{
-	assert_int_equal(lwr__stream_listen(&w->stack, w->path, &w->config.net,
-					    &w->link),
-			 0);
-	w->link->on_gone = on_gone;
-	w->link->owner = w;
-}
-
-static int dial(struct world *w)
+static int dial(struct bed *w)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
 
 	memcpy(sa.sun_path, w->path, strlen(w->path));
 	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	run(w);
+	bed_run(w);
 	return fd;
 }
 
 /* Appends ARP frame number nr, padded to len, to buf; returns its size. */
 static size_t put_arp(uint8_t *buf, uint32_t nr, uint32_t len)
 {
-	struct lwr_cursor c;
-
-	memset(buf, 0, 4 + len);
 	lwr__framing_put(buf, len);
-	memset(buf + 4, 0xff, 6);
-	buf[4 + 6] = 0x52;
-	buf[4 + 12] = 0x08;
-	buf[4 + 13] = 0x06;
-	c = lwr__cursor(buf + 4 + 38, 4);
-	lwr__cursor_put_u32(&c, nr);
+	bed_put_arp(buf + 4, nr, len);
 	return 4 + len;
 }
 
-static void send_all(struct world *w, int fd, const uint8_t *p, size_t len)
+static void send_all(struct bed *w, int fd, const uint8_t *p, size_t len)
 {
 	while (len) {
 		ssize_t n = send(fd, p, len, MSG_NOSIGNAL);
@@ -198,21 +75,21 @@ static void send_all(struct world *w, int fd, const uint8_t *p, size_t len)
 			p += n;
 			len -= (size_t)n;
 		}
-		run(w);
+		bed_run(w);
 	}
 }
 
-static bool closed_by_us(struct world *w, int fd)
+static bool closed_by_us(struct bed *w, int fd)
 {
 	char c;
 
-	run(w);
+	bed_run(w);
 	return recv(fd, &c, 1, MSG_DONTWAIT) == 0;
 }
 
 static void stream_frame_in_single_bytes_arrives(void **state)
 {
-	struct world *w = *state;
+	struct bed *w = *state;
 	uint8_t buf[300];
 	size_t len = 0;
 	int fd;
@@ -230,7 +107,7 @@ static void stream_frame_in_single_bytes_arrives(void **state)
 
 static void stream_500_frames_in_one_write_arrive_in_order(void **state)
 {
-	struct world *w = *state;
+	struct bed *w = *state;
 	static uint8_t buf[500 * 64];
 	size_t len = 0;
 	int fd;
@@ -249,7 +126,7 @@ static void stream_500_frames_in_one_write_arrive_in_order(void **state)
 
 static void stream_frames_of_all_sizes_cut_anywhere_arrive(void **state)
 {
-	struct world *w = *state;
+	struct bed *w = *state;
 	enum { BYTES = 20 << 20 };
 	uint8_t *buf = malloc(BYTES);
 	uint32_t nr = 0;
@@ -277,7 +154,7 @@ static void stream_frames_of_all_sizes_cut_anywhere_arrive(void **state)
 static void stream_bad_length_ends_that_client_only(void **state)
 {
 	static const uint32_t bad[] = { 0, 13, 65536, 0xffffffff };
-	struct world *w = *state;
+	struct bed *w = *state;
 	uint8_t buf[256];
 
 	listen_on(w);
@@ -299,7 +176,7 @@ static void stream_bad_length_ends_that_client_only(void **state)
 
 static void stream_client_gone_anywhere_harms_nobody(void **state)
 {
-	struct world *w = *state;
+	struct bed *w = *state;
 	uint8_t buf[128];
 	unsigned gone = 0;
 
@@ -328,7 +205,7 @@ static void stream_client_gone_anywhere_harms_nobody(void **state)
 
 static void stream_second_client_is_refused(void **state)
 {
-	struct world *w = *state;
+	struct bed *w = *state;
 	uint8_t buf[128];
 	int fd, second;
 
@@ -348,7 +225,7 @@ static void stream_second_client_is_refused(void **state)
 static void
 stream_next_client_waits_for_the_last_frames_of_the_first(void **state)
 {
-	struct world *w = *state;
+	struct bed *w = *state;
 	enum { FRAMES = 40000 };
 	uint8_t *buf = malloc(FRAMES * 64);
 	size_t len = 0, sent = 0;
@@ -375,21 +252,8 @@ stream_next_client_waits_for_the_last_frames_of_the_first(void **state)
 	free(buf);
 }
 
-static void send_eth(struct world *w, uint16_t len, uint32_t nr)
-{
-	struct pbuf *p = lwr__send_alloc(len);
-	uint8_t *b = p->payload;
-	struct lwr_cursor c = lwr__cursor(b, len);
-	static const uint8_t dst[6] = { 0x52 };
-
-	for (uint16_t i = 0; i < len; i++)
-		b[i] = (uint8_t)(i + nr);
-	lwr__cursor_put_u32(&c, nr);
-	lwr__send_eth(w->link, p, 0x88b5, dst);
-}
-
 /* Reads n bytes, turning the loop meanwhile. */
-static void read_exact(struct world *w, int fd, uint8_t *buf, size_t n)
+static void read_exact(struct bed *w, int fd, uint8_t *buf, size_t n)
 {
 	for (int turn = 0; n; turn++) {
 		ssize_t r = recv(fd, buf, n, MSG_DONTWAIT);
@@ -400,11 +264,11 @@ static void read_exact(struct world *w, int fd, uint8_t *buf, size_t n)
 			n -= (size_t)r;
 			turn = 0;
 		}
-		run(w);
+		bed_run(w);
 	}
 }
 
-static void read_frame(struct world *w, int fd, uint16_t len, uint32_t nr)
+static void read_frame(struct bed *w, int fd, uint16_t len, uint32_t nr)
 {
 	static uint8_t buf[70000];
 	struct lwr_cursor c = lwr__cursor(buf, 4);
@@ -420,16 +284,16 @@ static void read_frame(struct world *w, int fd, uint16_t len, uint32_t nr)
 
 static void stream_full_socket_is_back_pressure_and_resumes(void **state)
 {
-	struct world *w = *state;
+	struct bed *w = *state;
 	uint32_t in = 0, out = 0;
 	int fd;
 
 	listen_on(w);
 	fd = dial(w);
 	while (lwr__ring_room(&w->link->h2g)) {
-		send_eth(w, (uint16_t)(46 + in * 977 % 20000), in);
+		bed_send(w, (uint16_t)(46 + in * 977 % 20000), in);
 		in++;
-		run(w);
+		bed_run(w);
 		assert_true(in < 100000);
 	}
 	assert_int_equal(w->link->stats.drop_ring_full, 0);
@@ -442,35 +306,35 @@ static void stream_full_socket_is_back_pressure_and_resumes(void **state)
 
 static void stream_client_gone_while_blocked_harms_nobody(void **state)
 {
-	struct world *w = *state;
+	struct bed *w = *state;
 	int fd;
 
 	listen_on(w);
 	fd = dial(w);
 	while (lwr__ring_room(&w->link->h2g)) {
-		send_eth(w, 1501, 1);
-		run(w);
+		bed_send(w, 1501, 1);
+		bed_run(w);
 	}
 	close(fd);
 	RUN_UNTIL(w, w->gone == 1);
 	assert_int_equal(w->gone_err, 0);
 	assert_int_equal(lwr__ring_count(&w->link->h2g), 0);
 	fd = dial(w);
-	send_eth(w, 777, 9);
+	bed_send(w, 777, 9);
 	read_frame(w, fd, 777, 9);
 	close(fd);
 }
 
 static void stream_client_that_stops_reading_for_good_is_ended(void **state)
 {
-	struct world *w = *state;
+	struct bed *w = *state;
 	int fd;
 
 	listen_on(w);
 	fd = dial(w);
 	shutdown(fd, SHUT_RD);
-	send_eth(w, 100, 1);
-	send_eth(w, 100, 2);
+	bed_send(w, 100, 1);
+	bed_send(w, 100, 2);
 	RUN_UNTIL(w, w->gone == 1);
 	assert_int_equal(w->gone_err, 0);
 	close(fd);
@@ -478,22 +342,22 @@ static void stream_client_that_stops_reading_for_good_is_ended(void **state)
 
 static void stream_without_client_drops_what_is_sent(void **state)
 {
-	struct world *w = *state;
+	struct bed *w = *state;
 	int fd;
 
 	listen_on(w);
-	send_eth(w, 100, 1);
-	run(w);
+	bed_send(w, 100, 1);
+	bed_run(w);
 	assert_int_equal(lwr__ring_count(&w->link->h2g), 0);
 	fd = dial(w);
-	send_eth(w, 100, 2);
+	bed_send(w, 100, 2);
 	read_frame(w, fd, 100, 2);
 	close(fd);
 }
 
 static void stream_link_closed_from_inside_a_frame(void **state)
 {
-	struct world *w = *state;
+	struct bed *w = *state;
 	uint8_t buf[256];
 	size_t len;
 	int fd;
@@ -513,7 +377,7 @@ static void stream_link_closed_from_inside_a_frame(void **state)
 
 static void stream_link_closed_from_on_gone(void **state)
 {
-	struct world *w = *state;
+	struct bed *w = *state;
 
 	listen_on(w);
 	w->close_on_gone = true;
@@ -524,43 +388,34 @@ static void stream_link_closed_from_on_gone(void **state)
 
 static void stream_fd_serves_one_client(void **state)
 {
-	struct world *w = *state;
+	struct bed *w = *state;
 	uint8_t buf[128];
 	int sv[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
 	w->config.net.mtu = 9000;
-	assert_int_equal(lwr__stream_fd(&w->stack, "stream-fd:3", sv[0],
-					&w->config.net, &w->link),
-			 0);
-	w->link->on_gone = on_gone;
-	w->link->owner = w;
+	assert_int_equal(open_fd(w, sv[0]), 0);
+	bed_own(w, w->link);
 	assert_int_equal(w->link->caps.mtu, 9000);
 	assert_string_equal(w->link->name, "stream-fd:3");
 	send_all(w, sv[1], buf, put_arp(buf, 0, 60));
 	RUN_UNTIL(w, w->packets == 1);
-	send_eth(w, 60, 4);
+	bed_send(w, 60, 4);
 	read_frame(w, sv[1], 60, 4);
 	close(sv[1]);
 	RUN_UNTIL(w, w->gone == 1);
-	run(w);
+	bed_run(w);
 }
 
 static void stream_fd_refuses_what_is_no_stream(void **state)
 {
-	struct world *w = *state;
+	struct bed *w = *state;
 	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
 	int file = open("/dev/null", O_RDWR);
 
-	assert_int_equal(lwr__stream_fd(&w->stack, "x", fd, &w->config.net,
-					&w->link),
-			 -EPROTOTYPE);
-	assert_int_equal(lwr__stream_fd(&w->stack, "x", file, &w->config.net,
-					&w->link),
-			 -ENOTSOCK);
-	assert_int_equal(lwr__stream_fd(&w->stack, "x", -1, &w->config.net,
-					&w->link),
-			 -EBADF);
+	assert_int_equal(open_fd(w, fd), -EPROTOTYPE);
+	assert_int_equal(open_fd(w, file), -ENOTSOCK);
+	assert_int_equal(open_fd(w, -1), -EBADF);
 	assert_null(w->link);
 	close(fd); /* still ours */
 	close(file);
@@ -568,23 +423,19 @@ static void stream_fd_refuses_what_is_no_stream(void **state)
 
 static void stream_listen_says_why_it_cannot(void **state)
 {
-	struct world *w = *state;
+	struct bed *w = *state;
 	struct lwr_link *other = NULL;
 
 	listen_on(w);
-	assert_int_equal(lwr__stream_listen(&w->stack, w->path, &w->config.net,
-					    &other),
-			 -EADDRINUSE);
-	assert_int_equal(lwr__stream_listen(&w->stack, "/nonexistent/x",
-					    &w->config.net, &other),
-			 -ENOENT);
+	assert_int_equal(open_at(w, w->path, &other), -EADDRINUSE);
+	assert_int_equal(open_at(w, "/nonexistent/x", &other), -ENOENT);
 	assert_null(other);
 	close(dial(w));
 }
 
 static void stream_serves_again_when_descriptors_return(void **state)
 {
-	struct world *w = *state;
+	struct bed *w = *state;
 	struct rlimit old, none;
 	uint8_t buf[128];
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
@@ -598,7 +449,7 @@ static void stream_serves_again_when_descriptors_return(void **state)
 	setrlimit(RLIMIT_NOFILE, &none);
 	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
 	for (int i = 0; i < 50; i++)
-		run(w);
+		bed_run(w);
 	assert_int_equal(w->warnings, 1);
 	setrlimit(RLIMIT_NOFILE, &old);
 	put_arp(buf, 0, 60);
@@ -609,7 +460,7 @@ static void stream_serves_again_when_descriptors_return(void **state)
 	close(fd);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 
 int main(void)
 {

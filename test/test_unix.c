@@ -60,7 +60,8 @@ static void unix_listens_and_removes_its_file(void **state)
 	int fd;
 
 	(void)state;
-	assert_int_equal(lwr__unix_listen(&u, path), 0);
+	assert_int_equal(lwr__unix_open(&u, path, SOCK_STREAM, LWR_UNIX_ALL),
+			 0);
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	assert_int_equal(
 		connect(fd, (struct sockaddr *)&u.addr, sizeof(u.addr)), 0);
@@ -78,7 +79,8 @@ static void unix_replaces_a_stale_socket(void **state)
 	for (int i = 0; i < 3; i++) {
 		close(bound(type[i]));
 		assert_true(exists());
-		assert_int_equal(lwr__unix_listen(&u, path), 0);
+		assert_int_equal(
+			lwr__unix_open(&u, path, SOCK_STREAM, LWR_UNIX_ALL), 0);
 		lwr__unix_close(&u);
 		assert_false(exists());
 	}
@@ -93,7 +95,9 @@ static void unix_leaves_a_live_owner_alone(void **state)
 	for (int i = 0; i < 3; i++) {
 		int fd = bound(type[i]);
 
-		assert_int_equal(lwr__unix_listen(&u, path), -EADDRINUSE);
+		assert_int_equal(lwr__unix_open(&u, path, SOCK_STREAM,
+						LWR_UNIX_ALL),
+				 -EADDRINUSE);
 		assert_true(exists());
 		close(fd);
 		unlink(path);
@@ -105,8 +109,10 @@ static void unix_live_owner_does_not_notice(void **state)
 	struct lwr_unix a, b;
 
 	(void)state;
-	assert_int_equal(lwr__unix_listen(&a, path), 0);
-	assert_int_equal(lwr__unix_listen(&b, path), -EADDRINUSE);
+	assert_int_equal(lwr__unix_open(&a, path, SOCK_STREAM, LWR_UNIX_ALL),
+			 0);
+	assert_int_equal(lwr__unix_open(&b, path, SOCK_STREAM, LWR_UNIX_ALL),
+			 -EADDRINUSE);
 	assert_int_equal(accept(a.fd, NULL, NULL), -1);
 	assert_int_equal(errno, EAGAIN);
 	lwr__unix_close(&a);
@@ -118,11 +124,13 @@ static void unix_keeps_a_file_that_is_no_socket(void **state)
 
 	(void)state;
 	close(open(path, O_CREAT | O_WRONLY, 0600));
-	assert_int_equal(lwr__unix_listen(&u, path), -EEXIST);
+	assert_int_equal(lwr__unix_open(&u, path, SOCK_STREAM, LWR_UNIX_ALL),
+			 -EEXIST);
 	assert_true(exists());
 	unlink(path);
 	assert_int_equal(symlink("/nonexistent", path), 0);
-	assert_int_equal(lwr__unix_listen(&u, path), -EEXIST);
+	assert_int_equal(lwr__unix_open(&u, path, SOCK_STREAM, LWR_UNIX_ALL),
+			 -EEXIST);
 	assert_true(exists());
 }
 
@@ -132,15 +140,20 @@ static void unix_path_limits(void **state)
 	char longest[110];
 
 	(void)state;
-	assert_int_equal(lwr__unix_listen(&u, ""), -EINVAL);
-	assert_int_equal(lwr__unix_listen(&u, "/nonexistent/s"), -ENOENT);
+	assert_int_equal(lwr__unix_open(&u, "", SOCK_STREAM, LWR_UNIX_ALL),
+			 -EINVAL);
+	assert_int_equal(lwr__unix_open(&u, "/nonexistent/s", SOCK_STREAM,
+					LWR_UNIX_ALL),
+			 -ENOENT);
 	memset(longest, 0, sizeof(longest));
 	memset(longest, 'x', 108);
-	assert_int_equal(lwr__unix_listen(&u, longest), -ENAMETOOLONG);
+	assert_int_equal(lwr__unix_open(&u, longest, SOCK_STREAM, LWR_UNIX_ALL),
+			 -ENAMETOOLONG);
 	memcpy(longest, dir, strlen(dir));
 	longest[strlen(dir)] = '/';
 	longest[107] = '\0';
-	assert_int_equal(lwr__unix_listen(&u, longest), 0);
+	assert_int_equal(lwr__unix_open(&u, longest, SOCK_STREAM, LWR_UNIX_ALL),
+			 0);
 	lwr__unix_close(&u);
 	assert_int_not_equal(access(longest, F_OK), 0);
 }
@@ -151,7 +164,8 @@ static void unix_close_keeps_what_replaced_its_file(void **state)
 	char moved[128];
 
 	(void)state;
-	assert_int_equal(lwr__unix_listen(&u, path), 0);
+	assert_int_equal(lwr__unix_open(&u, path, SOCK_STREAM, LWR_UNIX_ALL),
+			 0);
 	/* Not removed, or its inode number might be used again. */
 	snprintf(moved, sizeof(moved), "%s.moved", path);
 	assert_int_equal(rename(path, moved), 0);
@@ -168,10 +182,13 @@ static void unix_abstract_names_need_no_file(void **state)
 
 	(void)state;
 	snprintf(name, sizeof(name), "@lwr-test-%d", getpid());
-	assert_int_equal(lwr__unix_listen(&a, name), 0);
-	assert_int_equal(lwr__unix_listen(&b, name), -EADDRINUSE);
+	assert_int_equal(lwr__unix_open(&a, name, SOCK_STREAM, LWR_UNIX_ALL),
+			 0);
+	assert_int_equal(lwr__unix_open(&b, name, SOCK_STREAM, LWR_UNIX_ALL),
+			 -EADDRINUSE);
 	lwr__unix_close(&a);
-	assert_int_equal(lwr__unix_listen(&b, name), 0);
+	assert_int_equal(lwr__unix_open(&b, name, SOCK_STREAM, LWR_UNIX_ALL),
+			 0);
 	lwr__unix_close(&b);
 }
 
