@@ -69,8 +69,7 @@ const struct lwr_lease *lwr__net_lease(const struct lwr_net *net,
 	return NULL;
 }
 
-/* Some guest may have it: in the network, not the relay's, not all of it. */
-static bool is_leasable(const struct lwr_net *net, const struct lwr_addr *a)
+bool lwr__net_leasable(const struct lwr_net *net, const struct lwr_addr *a)
 {
 	uint32_t mask, host;
 
@@ -90,7 +89,7 @@ int lwr__net_add_lease(struct lwr_net *net, const struct lwr_lease *lease)
 {
 	bool four = lwr__addr_is4(&lease->addr);
 
-	if (!is_leasable(net, &lease->addr) || (lease->mac[0] & 1))
+	if (!lwr__net_leasable(net, &lease->addr) || (lease->mac[0] & 1))
 		return -EINVAL;
 	for (unsigned i = 0; i < net->leases; i++) {
 		const struct lwr_lease *l = &net->lease[i];

@@ -82,6 +82,9 @@ void lwr__config_init(struct lwr_config *c);
 int lwr__net_subnet(struct lwr_net *net, const struct lwr_prefix *p);
 int lwr__net_subnet6(struct lwr_net *net, const struct lwr_prefix *p);
 
+/* Some guest may have it: in the network, not the relay's, not all of it. */
+bool lwr__net_leasable(const struct lwr_net *net, const struct lwr_addr *a);
+
 /* The lease of an address, or NULL. */
 const struct lwr_lease *lwr__net_lease(const struct lwr_net *net,
 				       const struct lwr_addr *a);

@@ -51,7 +51,9 @@
 	X(dns_queries, "DNS queries forwarded")                                \
 	X(icmp_sent, "ICMP and ICMPv6 errors sent to the guest")               \
 	X(icmp_limited, "the same, not sent because they were too many")       \
-	X(dhcp_acks, "DHCP leases granted or renewed")                         \
+	X(dhcp_acks, "DHCP leases granted or renewed, of both families")       \
+	X(dhcp_refused, "DHCP requests that got no address")                   \
+	X(dhcp_declined, "addresses that a guest found to be taken")           \
 	X(drop_size, "guest frames too short or too long, dropped")
 
 struct lwr_stats {

@@ -19,10 +19,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ifaddrs.h>
 #include <linux/nsfs.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -169,27 +166,4 @@ int lwr__fd_recv(int sock, int *fd, void *data, size_t len)
 	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
 		memcpy(fd, CMSG_DATA(c), sizeof(*fd));
 	return (size_t)n == len ? 0 : -EPIPE;
-}
-
-static bool is_global6(const struct ifaddrs *a)
-{
-	const struct sockaddr_in6 *sin6 = (const void *)a->ifa_addr;
-
-	return a->ifa_addr && a->ifa_addr->sa_family == AF_INET6 &&
-	       (a->ifa_flags & (IFF_UP | IFF_LOOPBACK)) == IFF_UP &&
-	       !IN6_IS_ADDR_LINKLOCAL(&sin6->sin6_addr) &&
-	       !IN6_IS_ADDR_LOOPBACK(&sin6->sin6_addr);
-}
-
-bool lwr__host_has_ipv6(void)
-{
-	struct ifaddrs *all, *a;
-	bool found = false;
-
-	if (getifaddrs(&all) < 0)
-		return false;
-	for (a = all; a && !found; a = a->ifa_next)
-		found = is_global6(a);
-	freeifaddrs(all);
-	return found;
 }

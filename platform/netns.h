@@ -44,7 +44,4 @@ int lwr__fd_send(int sock, int fd, const void *data, size_t len);
  */
 int lwr__fd_recv(int sock, int *fd, void *data, size_t len);
 
-/* True if an interface has an IPv6 address beyond the link's scope. */
-bool lwr__host_has_ipv6(void);
-
 #endif

@@ -269,6 +269,8 @@ struct lwr_counters {
 	uint64_t echo_denied;
 	uint64_t echo_live;
 	uint64_t drop_size;
+	uint64_t dhcp_refused;
+	uint64_t dhcp_declined;
 };
 
 /*

@@ -335,8 +335,6 @@ static int dispatch(struct lwr_options *o)
 {
 	keep(o->ready_fd);
 	keep(o->exit_fd);
-	if (o->config.net.ipv6 && !lwr__host_has_ipv6())
-		o->config.net.ipv6 = false;
 	return o->command == LWR_RUN ? lwr__run(o) : lwr__serve(o);
 }
 

@@ -26,6 +26,8 @@
 	  "IPv4 network of the guest")                                         \
 	X("subnet6", 0, "ADDR/64", BOTH, set_subnet6, 0, 0, 0, "fd00::/64",    \
 	  "IPv6 network of the guest")                                         \
+	X("lease", 0, "MAC=ADDR[,NAME]", SERVE, set_lease, 0, 0, 0, NULL,      \
+	  "keep an address for one guest; repeatable")                         \
 	X("no-ipv6", 0, NULL, BOTH, set_no_ipv6, 0, 0, 0, NULL,                \
 	  "give the guest IPv4 only")                                          \
 	X("dns", 0, "ADDR[:PORT]", BOTH, set_dns, 0, 0, 0, NULL,               \
@@ -270,6 +272,26 @@ static int set_format(struct parse *p, const struct row *r, const char *v)
 	return bad(p, "--log-format: '%s' is not text or json", v);
 }
 
+/* Kept as text: the network may be given after it. */
+static int set_lease(struct parse *p, const struct row *r, const char *v)
+{
+	(void)r;
+	if (p->o->leases == LWR_LEASES_MAX)
+		return bad(p, "--lease: more than %d", LWR_LEASES_MAX);
+	p->o->lease[p->o->leases++] = v;
+	return 0;
+}
+
+static int add_leases(struct parse *p)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < p->o->leases && !err; i++)
+		err = lwr__lease_parse(&p->o->config.net, p->o->lease[i],
+				       p->err);
+	return err;
+}
+
 static int set_link(struct parse *p, const struct row *r, const char *v)
 {
 	(void)r;
@@ -380,6 +402,8 @@ static int set_command(struct parse *p, const char *word)
 /* What is left after the options. */
 static int check_rest(struct parse *p, char **rest)
 {
+	if (add_leases(p) < 0)
+		return -EINVAL;
 	if (p->o->command == LWR_RUN) {
 		p->o->argv = rest;
 		return *rest ? 0 :

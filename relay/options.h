@@ -25,6 +25,8 @@ struct lwr_options {
 	struct lwr_link_spec link[LWR_LINKS_MAX];
 	unsigned links;
 	char **argv; /* run: COMMAND, ends with NULL */
+	const char *lease[LWR_LEASES_MAX]; /* as given; checked at the end */
+	unsigned leases;
 	const char *pid_file;
 	const char *stats; /* path, or "-" */
 	int ready_fd; /* -1: none */

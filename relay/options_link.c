@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "relay/options_link.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -221,4 +222,85 @@ int lwr__link_parse(struct lwr_link_spec *s, const char *text,
 		   "tap-fd:N, stream:PATH, stream-fd:N, dgram:PATH, "
 		   "dgram-fd:N, seqpacket:PATH or seqpacket-fd:N)",
 		   text);
+}
+
+/* ---- --lease ------------------------------------------------------------- */
+
+static int parse_mac(const char *text, const char **end, uint8_t mac[6])
+{
+	char *e;
+
+	for (unsigned i = 0; i < 6; i++) {
+		unsigned long n = strtoul(text, &e, 16);
+
+		/* Two digits, and no sign or blank that strtoul() takes. */
+		if (e != text + 2 || !isxdigit((unsigned char)*text))
+			return -EINVAL;
+		mac[i] = (uint8_t)n;
+		if (i < 5 && *e != ':')
+			return -EINVAL;
+		text = e + (i < 5);
+	}
+	*end = text;
+	return 0;
+}
+
+/* RFC 1123 2.1, without a domain. */
+static bool host_name_valid(const char *name)
+{
+	enum { LABEL_MAX = 63 };
+	size_t len = strlen(name);
+
+	for (const char *p = name; *p; p++)
+		if (!isalnum((unsigned char)*p) && *p != '-')
+			return false;
+	return len > 0 && len <= LABEL_MAX && name[0] != '-' &&
+	       name[len - 1] != '-';
+}
+
+static int parse_lease(const char *text, struct lwr_lease *l)
+{
+	char addr[LWR_ADDR_TEXT];
+	size_t len;
+
+	if (parse_mac(text, &text, l->mac) < 0 || *text != '=')
+		return -EINVAL;
+	text++;
+	len = strcspn(text, ",");
+	if (len >= sizeof(addr))
+		return -EINVAL;
+	memcpy(addr, text, len);
+	addr[len] = '\0';
+	l->name = text[len] ? text + len + 1 : NULL;
+	return l->name && !host_name_valid(l->name) ?
+		       -EINVAL :
+		       lwr__addr_parse(addr, &l->addr);
+}
+
+int lwr__lease_parse(struct lwr_net *net, const char *text,
+		     char err[LWR_ERROR_TEXT])
+{
+	struct lwr_lease l = { 0 };
+
+	if (parse_lease(text, &l) < 0)
+		return bad(err,
+			   "--lease: '%s' is not MAC=ADDR or "
+			   "MAC=ADDR,NAME",
+			   text);
+	switch (lwr__net_add_lease(net, &l)) {
+	case 0:
+		return 0;
+	case -EEXIST:
+		return bad(err,
+			   "--lease %s: that address, or one of its "
+			   "family for that MAC, is given already",
+			   text);
+	case -ENOSPC:
+		return bad(err, "--lease: more than %d", LWR_LEASES_MAX);
+	default:
+		return bad(err,
+			   "--lease %s: no address of a guest in the "
+			   "network of --subnet or --subnet6",
+			   text);
+	}
 }

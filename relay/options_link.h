@@ -30,4 +30,11 @@ int lwr__mtu_set(struct lwr_link_spec *s, uint64_t mtu,
 int lwr__link_parse(struct lwr_link_spec *s, const char *text,
 		    char err[LWR_ERROR_TEXT]);
 
+/*
+ * Adds a --lease, MAC=ADDR[,NAME], to the network that it is for. Returns 0, or
+ * -EINVAL after writing the complaint.
+ */
+int lwr__lease_parse(struct lwr_net *net, const char *text,
+		     char err[LWR_ERROR_TEXT]);
+
 #endif

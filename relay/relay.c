@@ -86,7 +86,7 @@ static void on_end(void *arg, struct lwr_conn *c, enum lwr_conn_end end)
 
 static void on_udp(struct lwr_relay *r, const struct lwr_pkt *pkt)
 {
-	if (lwr__dhcp_input(&r->dns, pkt))
+	if (lwr__dhcp_input(&r->services, pkt))
 		return;
 	if (pkt->dport == 53)
 		lwr__dns_refresh(&r->dns, lwr__loop_now(&r->loop));
@@ -110,7 +110,7 @@ static void on_packet(void *arg, const struct lwr_pkt *pkt)
 	case LWR_PROTO_ICMP6:
 		/* Neighbour discovery in fragments is an attack: RFC 6980. */
 		if (!pkt->reassembled &&
-		    (lwr__ndp_input(pkt) || lwr__ra_input(&r->dns, pkt)))
+		    (lwr__ndp_input(pkt) || lwr__ra_input(&r->services, pkt)))
 			break;
 		(void)lwr__icmp_input(pkt);
 		break;
@@ -128,6 +128,7 @@ static void on_link_down(void *arg, struct lwr_link *link)
 
 	lwr__tcp_link_down(&r->tcp, link);
 	lwr__udp_link_down(&r->udp, link);
+	lwr__services_link_down(&r->services, link);
 }
 
 static const struct lwr_stack_hooks hooks = {
@@ -141,6 +142,15 @@ static const struct lwr_stack_hooks hooks = {
 	.on_packet = on_packet,
 	.on_link_down = on_link_down,
 };
+
+static void on_routes(struct lwr_routes *routes)
+{
+	struct lwr_relay *r = LWR_CONTAINER(routes, struct lwr_relay, routes);
+
+	lwr__log(&r->log, LWR_LOG_INFO, "the host %s IPv6",
+		 routes->ipv6 ? "has" : "no longer has");
+	lwr__ra_set_ipv6(&r->services, routes->ipv6);
+}
 
 static void on_loop_closed(void *arg)
 {
@@ -176,6 +186,9 @@ int lwr__relay_init(struct lwr_relay *r, uv_loop_t *uv,
 	err = lwr__udp_init(&r->udp, &r->stack, &r->dns);
 	if (err)
 		goto err_undo_tcp;
+	lwr__services_init(&r->services, &r->stack, &r->dns);
+	lwr__routes_open(&r->routes, &r->loop, on_routes);
+	r->services.ipv6 = r->routes.ipv6;
 	return 0;
 
 err_undo_tcp:
@@ -196,6 +209,8 @@ void lwr__relay_close(struct lwr_relay *r)
 				     node);
 		link->ops->close(link);
 	}
+	lwr__routes_close(&r->routes);
+	lwr__services_fini(&r->services);
 	lwr__udp_fini(&r->udp);
 	lwr__tcp_fini(&r->tcp);
 	lwr__stack_fini(&r->stack);

@@ -9,8 +9,10 @@
 #include "core/stack.h"
 #include "core/stats.h"
 #include "platform/loop.h"
+#include "platform/routes.h"
 #include "relay/dns.h"
 #include "relay/hooks.h"
+#include "relay/services.h"
 #include "relay/tcp.h"
 #include "relay/udp.h"
 
@@ -26,6 +28,8 @@ struct lwr_relay {
 	struct lwr_tcp tcp;
 	struct lwr_udp udp;
 	struct lwr_dns dns;
+	struct lwr_services services;
+	struct lwr_routes routes; /* of the host */
 	void (*on_closed)(struct lwr_relay *r);
 	void *owner;
 };

@@ -31,6 +31,7 @@
 #include "netif/tap.h"
 #include "platform/netlink.h"
 #include "platform/netns.h"
+#include "platform/routes.h"
 #include "platform/tap.h"
 #include "relay/dns.h"
 
@@ -59,6 +60,7 @@ struct child {
 	int sock; /* to the parent */
 	pid_t parent;
 	sigset_t old; /* signal mask for COMMAND */
+	bool ipv6; /* the host has it now, and COMMAND may */
 };
 
 struct run {
@@ -138,7 +140,7 @@ static void follow_parent(const struct child *c)
 }
 
 /* Settings that make things better; a kernel or container may lack them. */
-static void tune(bool ipv6)
+static void tune(const struct lwr_net *net, bool ipv6)
 {
 	char gids[64];
 
@@ -147,10 +149,14 @@ static void tune(bool ipv6)
 		snprintf(gids, sizeof(gids), "%u %u", getegid(), getegid());
 		lwr__proc_write("/proc/sys/net/ipv4/ping_group_range", gids);
 	}
-	/* The addresses are given here; the link-local one is used at once. */
+	/*
+	 * The addresses are given here; the link-local one is used at once.
+	 * Without IPv6 on the host the relay advertises it when that changes.
+	 */
 	lwr__proc_write("/proc/sys/net/ipv6/conf/" IFNAME "/disable_ipv6",
+			net->ipv6 ? "0" : "1");
+	lwr__proc_write("/proc/sys/net/ipv6/conf/" IFNAME "/accept_ra",
 			ipv6 ? "0" : "1");
-	lwr__proc_write("/proc/sys/net/ipv6/conf/" IFNAME "/accept_ra", "0");
 	lwr__proc_write("/proc/sys/net/ipv6/conf/" IFNAME "/accept_dad", "0");
 }
 
@@ -180,7 +186,7 @@ static int set_ipv6(struct lwr_netlink *nl, const struct lwr_net *net)
 	return err ? err : set_route(nl, AF_INET6, net->gateway6.b);
 }
 
-static void set_up_network(const struct lwr_net *net)
+static void set_up_network(const struct lwr_net *net, bool ipv6)
 {
 	struct lwr_netlink nl;
 	int err = lwr__netlink_open(&nl);
@@ -190,7 +196,7 @@ static void set_up_network(const struct lwr_net *net)
 	err = lwr__netlink_up(&nl, "lo", 0, 0);
 	if (err)
 		die("interface lo", err, NULL);
-	tune(net->ipv6);
+	tune(net, ipv6);
 	err = lwr__netlink_up(&nl, IFNAME, net->mtu ? net->mtu : DEFAULT_MTU,
 			      TXQLEN);
 	if (err)
@@ -198,13 +204,13 @@ static void set_up_network(const struct lwr_net *net)
 	err = set_ipv4(&nl, net);
 	if (err)
 		die("IPv4 address and route", err, NULL);
-	err = net->ipv6 ? set_ipv6(&nl, net) : 0;
+	err = ipv6 ? set_ipv6(&nl, net) : 0;
 	if (err)
 		warn("IPv6 address and route", err);
 	lwr__netlink_close(&nl);
 }
 
-static void set_up_resolver(const struct lwr_config *config)
+static void set_up_resolver(const struct lwr_config *config, bool ipv6)
 {
 	const struct lwr_net *net = &config->net;
 	char dns[LWR_ADDR_TEXT], dns6[LWR_ADDR_TEXT];
@@ -216,10 +222,9 @@ static void set_up_resolver(const struct lwr_config *config)
 	lwr__dns_init(&d, config, "/etc/resolv.conf");
 	search = d.search[0] != '\0';
 	snprintf(text, sizeof(text), "nameserver %s\n%s%s%s%s%s%s",
-		 lwr__addr_text(&net->dns, dns), net->ipv6 ? "nameserver " : "",
-		 net->ipv6 ? lwr__addr_text(&net->dns6, dns6) : "",
-		 net->ipv6 ? "\n" : "", search ? "search " : "", d.search,
-		 search ? "\n" : "");
+		 lwr__addr_text(&net->dns, dns), ipv6 ? "nameserver " : "",
+		 ipv6 ? lwr__addr_text(&net->dns6, dns6) : "", ipv6 ? "\n" : "",
+		 search ? "search " : "", d.search, search ? "\n" : "");
 	err = lwr__resolvconf_mount(text);
 	if (err)
 		warn("/etc/resolv.conf", err);
@@ -253,8 +258,8 @@ _Noreturn static void child_main(const struct child *c)
 			 lwr__tap_error(err, why));
 		die(line, 0, NULL);
 	}
-	set_up_network(&c->opt->config.net);
-	set_up_resolver(&c->opt->config);
+	set_up_network(&c->opt->config.net, c->ipv6);
+	set_up_resolver(&c->opt->config, c->ipv6);
 	err = lwr__fd_send(c->sock, tap.fd, &tap, sizeof(tap));
 	if (err)
 		_exit(LWR_EXIT_FAILURE);
@@ -361,7 +366,9 @@ static int parent_main(struct run *r, const struct lwr_options *opt)
 
 static int start(struct run *r, const struct lwr_options *opt)
 {
-	struct child c = { .opt = opt, .parent = getpid() };
+	struct child c = { .opt = opt,
+			   .parent = getpid(),
+			   .ipv6 = opt->config.net.ipv6 && lwr__routes_ipv6() };
 	int pair[2];
 
 	lwr__program_signals(&c.old);

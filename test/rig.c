@@ -161,6 +161,11 @@ void rig_send(struct rig *r, const void *frame, size_t len)
 	rig_send_meta(r, frame, len, &meta);
 }
 
+void rig_later(struct rig *r, uint64_t ms)
+{
+	r->uv.time += ms;
+}
+
 void rig_clear(struct rig *r)
 {
 	for (unsigned i = 0; i < r->frames; i++)

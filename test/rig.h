@@ -61,6 +61,8 @@ void rig_send_meta(struct rig *r, const void *frame, size_t len,
 		   const struct lwr_frame_meta *meta);
 /* Frames still in the ring reach the guest. */
 void rig_flush(struct rig *r);
+/* Moves the clock of a loop that does not run; timers stay as they are. */
+void rig_later(struct rig *r, uint64_t ms);
 /* Forgets received frames. */
 void rig_clear(struct rig *r);
 /* The i-th received frame; fails the test if there is none, or a bad one. */

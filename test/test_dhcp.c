@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -23,9 +24,12 @@ enum {
 
 static unsigned not_taken;
 
+static struct lwr_services services;
+
 static void on_packet(struct rig *r, const struct lwr_pkt *pkt)
 {
-	if (!lwr__dhcp_input(&r->dns, pkt))
+	(void)r;
+	if (!lwr__dhcp_input(&services, pkt))
 		not_taken++;
 }
 
@@ -37,12 +41,14 @@ static int setup(void **state)
 	rig_init(&r);
 	r.on_packet = on_packet;
 	rig_open(&r);
+	lwr__services_init(&services, &r.stack, &r.dns);
 	*state = &r;
 	return 0;
 }
 
 static int teardown(void **state)
 {
+	lwr__services_fini(&services);
 	rig_close(*state);
 	return 0;
 }
@@ -58,6 +64,8 @@ struct message {
 	uint8_t options[400];
 	size_t len;
 	const char *file; /* options in `file`, 128 bytes */
+	const uint8_t *mac; /* NULL: rig_mac */
+	bool bare; /* no magic number: the vendor area is zeros */
 };
 
 static struct message message(uint8_t type)
@@ -112,19 +120,25 @@ static void send_message(struct rig *r, const struct message *m)
 	put_addr(&c, NULL);
 	put_addr(&c, NULL);
 	put_addr(&c, m->giaddr);
-	lwr__cursor_put_bytes(&c, rig_mac, 6);
+	lwr__cursor_put_bytes(&c, m->mac ? m->mac : rig_mac, 6);
 	c.p += 10 + 64;
 	if (m->file)
 		memcpy(c.p, m->file, 128);
 	c.p += 128;
 	c.left -= 10 + 64 + 128;
-	lwr__cursor_put_u32(&c, 0x63825363);
-	lwr__cursor_put_bytes(&c, m->options, m->len);
-	lwr__cursor_put_u8(&c, 255);
+	if (m->bare) {
+		lwr__cursor_bytes(&c, NULL, 64);
+	} else {
+		lwr__cursor_put_u32(&c, 0x63825363);
+		lwr__cursor_put_bytes(&c, m->options, m->len);
+		lwr__cursor_put_u8(&c, 255);
+	}
 	assert_false(c.bad);
 	len = rig_udp(frame, m->src ? m->src : "0.0.0.0", 68,
 		      m->dst ? m->dst : "255.255.255.255", 67, b,
 		      sizeof(b) - c.left - m->cut);
+	if (m->mac)
+		memcpy(frame + 6, m->mac, 6);
 	rig_send(r, frame, len);
 }
 
@@ -203,7 +217,6 @@ static struct reply expect_reply(struct rig *r, uint8_t type, const char *dst,
 	assert_memory_equal(p.b, "\x02\x01\x06\0\x12\x34\x56\x78\0\0", 10);
 	assert_memory_equal(p.b + 16, y.b + 12, 4);
 	assert_memory_equal(p.b + 24, "\0\0\0\0", 4);
-	assert_memory_equal(p.b + 28, rig_mac, 6);
 	assert_memory_equal(p.b + 236, "\x63\x82\x53\x63", 4);
 	expect_option(&p, 53, (const char *)&type, 1);
 	expect_option(&p, 54, "\x0a\0\x02\x02", 4);
@@ -385,25 +398,409 @@ static void decline_and_release_get_no_reply(void **state)
 	struct message decline = message(DECLINE), release = message(RELEASE);
 	struct rig *r = *state;
 
-	add_addr(&decline, 50, "10.0.2.15");
+	add_addr(&decline, 50, "10.0.2.15"); /* which it never had */
 	send_message(r, &decline);
-	assert_int_equal(r->warnings, 1);
 	release.ciaddr = "10.0.2.15";
 	release.src = "10.0.2.15";
 	release.dst = "10.0.2.2";
 	send_message(r, &release);
 	expect_silence(r);
+	assert_int_equal(r->warnings, 0);
 }
 
-static void bootp_and_unknown_types_get_no_reply(void **state)
+static void unknown_types_get_no_reply(void **state)
 {
-	struct message bootp = message(0), offer = message(OFFER);
-	struct message odd = message(200);
+	struct message offer = message(OFFER), odd = message(200);
 
-	send_message(*state, &bootp);
 	send_message(*state, &offer);
 	send_message(*state, &odd);
 	expect_silence(*state);
+}
+
+/* ---- several clients ----------------------------------------------------- */
+
+static const uint8_t mac_a[6] = { 2, 0, 0, 0, 1, 1 };
+static const uint8_t mac_b[6] = { 2, 0, 0, 0, 1, 2 };
+static const uint8_t mac_c[6] = { 2, 0, 0, 0, 1, 3 };
+
+/* A message of a client, with option 50 where `addr` is not NULL. */
+static void say(struct rig *r, uint8_t type, const uint8_t *mac,
+		const char *addr)
+{
+	struct message m = message(type);
+
+	rig_clear(r);
+	m.mac = mac;
+	if (addr)
+		add_addr(&m, 50, addr);
+	send_message(r, &m);
+}
+
+static void expect_to(struct rig *r, uint8_t type, const uint8_t *mac,
+		      const char *addr)
+{
+	struct reply p = expect_reply(r, type, addr, addr);
+
+	assert_memory_equal(p.frame->data, mac, 6);
+	assert_memory_equal(p.b + 28, mac, 6);
+}
+
+static void take(struct rig *r, const uint8_t *mac, const char *addr)
+{
+	say(r, DISCOVER, mac, NULL);
+	expect_to(r, OFFER, mac, addr);
+	say(r, REQUEST, mac, addr);
+	expect_to(r, ACK, mac, addr);
+}
+
+static void release(struct rig *r, const uint8_t *mac, const char *addr)
+{
+	struct message m = message(RELEASE);
+
+	rig_clear(r);
+	m.mac = mac;
+	m.ciaddr = addr;
+	m.src = addr;
+	m.dst = "10.0.2.2";
+	send_message(r, &m);
+	assert_int_equal(r->frames, 0);
+}
+
+static void clients_get_addresses_of_their_own(void **state)
+{
+	struct rig *r = *state;
+
+	take(r, mac_a, "10.0.2.15");
+	take(r, mac_b, "10.0.2.16");
+	take(r, mac_c, "10.0.2.17");
+	take(r, mac_a, "10.0.2.15");
+	say(r, REQUEST, mac_b, "10.0.2.15");
+	(void)expect_reply(r, NAK, "255.255.255.255", "0.0.0.0");
+	say(r, REQUEST, mac_b, "10.0.2.20"); /* free, but it has one */
+	(void)expect_reply(r, NAK, "255.255.255.255", "0.0.0.0");
+	assert_int_equal(r->link.stats.dhcp_acks, 4);
+	assert_int_equal(r->link.stats.dhcp_refused, 2);
+}
+
+static void forgotten_lease_is_granted_again(void **state)
+{
+	struct rig *r = *state;
+
+	say(r, REQUEST, mac_b, "10.0.2.20");
+	expect_to(r, ACK, mac_b, "10.0.2.20");
+	take(r, mac_a, "10.0.2.15");
+	take(r, mac_b, "10.0.2.20");
+}
+
+static void wanted_address_is_given_if_it_is_free(void **state)
+{
+	struct rig *r = *state;
+
+	take(r, mac_a, "10.0.2.15");
+	say(r, DISCOVER, mac_b, "10.0.2.30");
+	expect_to(r, OFFER, mac_b, "10.0.2.30");
+	say(r, DISCOVER, mac_c, "10.0.2.30");
+	expect_to(r, OFFER, mac_c, "10.0.2.16");
+}
+
+static void another_identity_of_a_machine_keeps_the_address(void **state)
+{
+	struct message m = message(DISCOVER);
+	struct rig *r = *state;
+
+	take(r, mac_a, "10.0.2.15");
+	rig_clear(r);
+	m.mac = mac_a;
+	add(&m, 61, "\xff\x01\x02\x03\x04", 5);
+	send_message(r, &m);
+	expect_to(r, OFFER, mac_a, "10.0.2.15");
+}
+
+static void identifier_counts_for_more_than_hardware(void **state)
+{
+	struct message m = message(DISCOVER);
+	struct rig *r = *state;
+
+	take(r, mac_b, "10.0.2.15");
+	rig_clear(r);
+	m.mac = mac_a;
+	add(&m, 61, "\xff\x01\x02\x03\x04", 5);
+	send_message(r, &m);
+	expect_to(r, OFFER, mac_a, "10.0.2.16");
+	rig_clear(r);
+	m.mac = mac_c; /* a new card */
+	send_message(r, &m);
+	expect_to(r, OFFER, mac_c, "10.0.2.16");
+}
+
+static void hardware_identifier_is_the_same_as_none(void **state)
+{
+	struct message m = message(DISCOVER);
+	struct rig *r = *state;
+
+	take(r, mac_a, "10.0.2.15");
+	rig_clear(r);
+	m.mac = mac_a;
+	add(&m, 61, "\x01\x02\0\0\0\x01\x01", 7);
+	send_message(r, &m);
+	expect_to(r, OFFER, mac_a, "10.0.2.15");
+}
+
+static void offer_is_kept_for_a_while(void **state)
+{
+	struct rig *r = *state;
+
+	say(r, DISCOVER, mac_a, NULL);
+	expect_to(r, OFFER, mac_a, "10.0.2.15");
+	say(r, DISCOVER, mac_b, NULL);
+	expect_to(r, OFFER, mac_b, "10.0.2.16");
+	rig_later(r, 31000);
+	say(r, DISCOVER, mac_c, NULL);
+	expect_to(r, OFFER, mac_c, "10.0.2.15");
+}
+
+static void offer_is_free_when_another_server_was_chosen(void **state)
+{
+	struct message m = message(REQUEST);
+	struct rig *r = *state;
+
+	say(r, DISCOVER, mac_a, NULL);
+	rig_clear(r);
+	m.mac = mac_a;
+	add_addr(&m, 50, "10.0.2.15");
+	add_addr(&m, 54, "10.0.2.9");
+	send_message(r, &m);
+	assert_int_equal(r->frames, 0);
+	say(r, DISCOVER, mac_b, NULL);
+	expect_to(r, OFFER, mac_b, "10.0.2.15");
+}
+
+static void declined_address_is_not_offered_for_a_while(void **state)
+{
+	struct rig *r = *state;
+
+	take(r, mac_a, "10.0.2.15");
+	say(r, DECLINE, mac_b, "10.0.2.15"); /* not its own */
+	assert_int_equal(r->link.stats.dhcp_declined, 0);
+	say(r, DECLINE, mac_a, "10.0.2.15");
+	assert_int_equal(r->frames, 0);
+	assert_int_equal(r->warnings, 1);
+	assert_int_equal(r->link.stats.dhcp_declined, 1);
+	say(r, REQUEST, mac_b, "10.0.2.15");
+	(void)expect_reply(r, NAK, "255.255.255.255", "0.0.0.0");
+	take(r, mac_a, "10.0.2.16");
+	rig_later(r, 601 * 1000);
+	take(r, mac_b, "10.0.2.15");
+}
+
+static void released_address_is_the_clients_until_needed(void **state)
+{
+	struct rig *r = *state;
+
+	take(r, mac_a, "10.0.2.15");
+	take(r, mac_b, "10.0.2.16");
+	release(r, mac_c, "10.0.2.16"); /* not its own */
+	say(r, DISCOVER, mac_c, NULL);
+	expect_to(r, OFFER, mac_c, "10.0.2.17");
+	release(r, mac_b, "10.0.2.16");
+	take(r, mac_b, "10.0.2.16");
+	release(r, mac_a, "10.0.2.15");
+	take(r, mac_c, "10.0.2.17");
+	say(r, DISCOVER, rig_mac, NULL);
+	expect_to(r, OFFER, rig_mac, "10.0.2.15");
+}
+
+static void lease_expires(void **state)
+{
+	struct rig *r = *state;
+
+	take(r, mac_a, "10.0.2.15");
+	rig_later(r, 24 * 3600 * 1000 + 1);
+	take(r, mac_b, "10.0.2.15");
+	take(r, mac_a, "10.0.2.16");
+}
+
+static void bootp_gets_an_address_for_good(void **state)
+{
+	struct message m = message(0);
+	struct rig *r = *state;
+	struct reply p = { 0 };
+
+	lwr__dns_parse(&r->dns, "search a.example b\n");
+	m.mac = mac_a;
+	m.bare = true;
+	send_message(r, &m);
+	assert_int_equal(r->frames, 1);
+	p.frame = rig_frame(r, 0);
+	assert_memory_equal(p.frame->data, mac_a, 6);
+	p.b = rig_payload(p.frame, &p.len);
+	assert_int_equal(p.len, 300);
+	assert_memory_equal(p.b + 16, "\x0a\0\x02\x0f", 4);
+	expect_order(&p, "\x01\x03\x06\x0f");
+	rig_later(r, 100ull * 24 * 3600 * 1000);
+	take(r, mac_b, "10.0.2.16");
+}
+
+static void exhausted_pool_reuses_what_is_free_longest(void **state)
+{
+	uint8_t mac[6] = { 2, 0, 0, 0, 9, 0 };
+	struct rig *r = *state;
+	char addr[20];
+
+	for (unsigned i = 0; i < 64; i++) {
+		snprintf(addr, sizeof(addr), "10.0.2.%u", 15 + i);
+		mac[5] = (uint8_t)i;
+		take(r, mac, addr);
+	}
+	say(r, DISCOVER, mac_a, NULL);
+	assert_int_equal(r->frames, 0);
+	assert_int_equal(r->link.stats.dhcp_refused, 1);
+	mac[5] = 20;
+	release(r, mac, "10.0.2.35");
+	rig_later(r, 10);
+	mac[5] = 10;
+	release(r, mac, "10.0.2.25");
+	take(r, mac_a, "10.0.2.35");
+	take(r, mac_b, "10.0.2.25");
+}
+
+static void add_lease(struct rig *r, const uint8_t *mac, const char *addr,
+		      const char *name)
+{
+	struct lwr_lease l = { .addr = rig_addr(addr), .name = name };
+
+	memcpy(l.mac, mac, 6);
+	assert_int_equal(lwr__net_add_lease(&r->config.net, &l), 0);
+}
+
+static void lease_is_for_its_hardware_address_only(void **state)
+{
+	struct rig *r = *state;
+
+	add_lease(r, mac_b, "10.0.2.15", NULL);
+	add_lease(r, mac_c, "10.0.2.200", NULL); /* beyond the pool */
+	take(r, mac_a, "10.0.2.16");
+	take(r, mac_b, "10.0.2.15");
+	take(r, mac_c, "10.0.2.200");
+	say(r, REQUEST, mac_a, "10.0.2.200");
+	(void)expect_reply(r, NAK, "255.255.255.255", "0.0.0.0");
+	say(r, REQUEST, mac_c, "10.0.2.17");
+	(void)expect_reply(r, NAK, "255.255.255.255", "0.0.0.0");
+	rig_later(r, 25 * 3600 * 1000);
+	say(r, DISCOVER, rig_mac, NULL);
+	expect_to(r, OFFER, rig_mac, "10.0.2.17");
+}
+
+static void declined_lease_gives_way_to_another_address(void **state)
+{
+	struct rig *r = *state;
+
+	add_lease(r, mac_a, "10.0.2.50", NULL);
+	take(r, mac_a, "10.0.2.50");
+	say(r, DECLINE, mac_a, "10.0.2.50");
+	take(r, mac_a, "10.0.2.15");
+	rig_later(r, 601 * 1000);
+	take(r, mac_a, "10.0.2.50");
+}
+
+/* ---- names --------------------------------------------------------------- */
+
+static void host_name_is_the_leases_or_the_clients(void **state)
+{
+	struct message m = message(DISCOVER);
+	struct rig *r = *state;
+	struct reply p;
+
+	add(&m, 12, "box-1\0", 6);
+	add(&m, 55, "\x0c", 1);
+	send_message(r, &m);
+	p = expect_reply(r, OFFER, "10.0.2.15", "10.0.2.15");
+	expect_option(&p, 12, "box-1", 5);
+	rig_clear(r);
+	m.mac = mac_b;
+	add_lease(r, mac_b, "10.0.2.77", "build");
+	send_message(r, &m);
+	p = expect_reply(r, OFFER, "10.0.2.77", "10.0.2.77");
+	expect_option(&p, 12, "build", 5);
+}
+
+static void impossible_host_name_is_none(void **state)
+{
+	struct message m = message(DISCOVER);
+	struct rig *r = *state;
+	struct reply p;
+
+	add(&m, 12, "a b", 3);
+	add(&m, 55, "\x0c", 1);
+	send_message(r, &m);
+	p = expect_reply(r, OFFER, "10.0.2.15", "10.0.2.15");
+	expect_none(&p, 12);
+}
+
+static void fqdn_is_answered_nobody_updates_dns(void **state)
+{
+	struct message m = message(DISCOVER);
+	struct rig *r = *state;
+	struct reply p;
+
+	add(&m, 81,
+	    "\x05\0\0\x03"
+	    "box\x01"
+	    "d\0",
+	    10);
+	send_message(r, &m);
+	p = expect_reply(r, OFFER, "10.0.2.15", "10.0.2.15");
+	expect_option(&p, 81,
+		      "\x0e\xff\xff\x03"
+		      "box\x01"
+		      "d\0",
+		      10);
+	rig_clear(r);
+	m = message(DISCOVER);
+	add(&m, 81, "\0\0\0box", 6);
+	send_message(r, &m);
+	p = expect_reply(r, OFFER, "10.0.2.15", "10.0.2.15");
+	expect_option(&p, 81,
+		      "\x08\xff\xff"
+		      "box",
+		      6);
+	rig_clear(r);
+	m = message(DISCOVER);
+	add(&m, 81,
+	    "\x04\0\0\x09"
+	    "box",
+	    7); /* a label that runs over */
+	send_message(r, &m);
+	p = expect_reply(r, OFFER, "10.0.2.15", "10.0.2.15");
+	expect_option(&p, 81, "\x0c\xff\xff", 3);
+}
+
+static void what_does_not_fit_goes_on_in_file(void **state)
+{
+	struct message m = message(DISCOVER);
+	struct rig *r = *state;
+	char text[100] = "search ";
+	struct reply p;
+	uint8_t id[230];
+
+	memset(id, 1, sizeof(id));
+	for (size_t i = 0; i < 61; i++)
+		text[7 + i] = i % 2 ? ' ' : 'a';
+	lwr__dns_parse(&r->dns, text);
+	add(&m, 61, id, sizeof(id));
+	add(&m, 55, "\x01\x03\x77\x06", 4);
+	send_message(r, &m);
+	p = expect_reply(r, OFFER, "10.0.2.15", "10.0.2.15");
+	assert_true(p.len <= 576 - 28);
+	expect_option(&p, 3, "\x0a\0\x02\x02", 4);
+	expect_option(&p, 52, "\x01", 1);
+	expect_none(&p, 119);
+	assert_memory_equal(p.b + 108,
+			    "\x77\x5d\x01"
+			    "a\0",
+			    5);
+	assert_memory_equal(p.b + 108 + 95, "\x06\x04\x0a\0\x02\x03\xff", 7);
+	assert_memory_equal(p.b + 44, "\0\0\0", 3);
 }
 
 static void options_come_in_the_clients_order(void **state)
@@ -413,11 +810,13 @@ static void options_come_in_the_clients_order(void **state)
 	struct reply p;
 
 	lwr__dns_parse(&r->dns, "search a.example b\n");
-	add(&m, 55, "\x1a\x77\x0f\x06\x0c\x1c\x01\x03\x79\x06\x33", 11);
+	add(&m, 55, "\x1a\x77\x0f\x06\x0c\x1c\x01\x03\x79\x06\x33\xf9", 12);
 	add(&m, 61, "\x01\x02\x03", 3);
 	send_message(r, &m);
 	p = expect_reply(r, OFFER, "10.0.2.15", "10.0.2.15");
-	expect_order(&p, "\x35\x36\x33\x3d\x1a\x77\x0f\x06\x1c\x01\x03");
+	expect_order(&p,
+		     "\x35\x36\x33\x3d\x1a\x77\x0f\x06\x1c\x01\x03\x79\xf9");
+	expect_option(&p, 121, "\0\x0a\0\x02\x02", 5);
 	expect_option(&p, 61, "\x01\x02\x03", 3);
 	expect_option(&p, 15, "a.example", 9);
 	expect_option(&p, 119, "\1a\7example\0\1b\0", 14);
@@ -578,7 +977,26 @@ int main(void)
 		TEST(request_for_nothing_is_left_alone),
 		TEST(inform_gets_parameters_without_a_lease),
 		TEST(decline_and_release_get_no_reply),
-		TEST(bootp_and_unknown_types_get_no_reply),
+		TEST(unknown_types_get_no_reply),
+		TEST(clients_get_addresses_of_their_own),
+		TEST(forgotten_lease_is_granted_again),
+		TEST(wanted_address_is_given_if_it_is_free),
+		TEST(another_identity_of_a_machine_keeps_the_address),
+		TEST(identifier_counts_for_more_than_hardware),
+		TEST(hardware_identifier_is_the_same_as_none),
+		TEST(offer_is_kept_for_a_while),
+		TEST(offer_is_free_when_another_server_was_chosen),
+		TEST(declined_address_is_not_offered_for_a_while),
+		TEST(released_address_is_the_clients_until_needed),
+		TEST(lease_expires),
+		TEST(bootp_gets_an_address_for_good),
+		TEST(exhausted_pool_reuses_what_is_free_longest),
+		TEST(lease_is_for_its_hardware_address_only),
+		TEST(declined_lease_gives_way_to_another_address),
+		TEST(host_name_is_the_leases_or_the_clients),
+		TEST(impossible_host_name_is_none),
+		TEST(fqdn_is_answered_nobody_updates_dns),
+		TEST(what_does_not_fit_goes_on_in_file),
 		TEST(options_come_in_the_clients_order),
 		TEST(mask_precedes_the_router),
 		TEST(reply_keeps_to_the_clients_size),

@@ -92,6 +92,46 @@ static void subnets_place_gateway_dns_and_guest(void **state)
 	assert_true(is_addr(&opt.config.net.guest, "10.1.1.12"));
 }
 
+static void leases_are_checked_against_the_network(void **state)
+{
+	static const char *const odd[] = {
+		"",
+		"52:54:00:12:34:56",
+		"52:54:00:12:34=10.0.2.20",
+		"52:54:00:12:34:5=10.0.2.20",
+		"52:54:00:12:34:56:78=10.0.2.20",
+		"52:54:00:12:34:+6=10.0.2.20",
+		"52:54:00:12:34:56=10.0.2",
+		"52:54:00:12:34:56=10.0.2.20,",
+		"52:54:00:12:34:56=10.0.2.20,a b",
+		"52:54:00:12:34:56=10.0.2.20,-a",
+	};
+	const struct lwr_lease *l = opt.config.net.lease;
+
+	(void)state;
+	assert_int_equal(PARSE("serve", "--link", "tap:t0", "--lease",
+			       "52:54:00:12:34:5F=192.168.7.20,box-1",
+			       "--lease=52:54:00:12:34:5f=fd00::20", "--subnet",
+			       "192.168.7.0/24"),
+			 LWR_PARSED_OK);
+	assert_int_equal(opt.config.net.leases, 2);
+	assert_memory_equal(l[0].mac, "\x52\x54\0\x12\x34\x5f", 6);
+	assert_true(is_addr(&l[0].addr, "192.168.7.20"));
+	assert_string_equal(l[0].name, "box-1");
+	assert_true(is_addr(&l[1].addr, "fd00::20"));
+	assert_null(l[1].name);
+	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
+		assert_bad("--lease: '", "serve", "--link", "tap:t0", "--lease",
+			   odd[i]);
+	assert_bad("no address of a guest", "serve", "--link", "tap:t0",
+		   "--lease", "52:54:00:12:34:56=10.0.2.2");
+	assert_bad("no address of a guest", "serve", "--link", "tap:t0",
+		   "--lease", "52:54:00:12:34:56=10.0.3.20");
+	assert_bad("given already", "serve", "--link", "tap:t0", "--lease",
+		   "52:54:00:12:34:56=10.0.2.20", "--lease",
+		   "52:54:00:12:34:57=10.0.2.20");
+}
+
 static void impossible_subnets_are_refused(void **state)
 {
 	static const char *const v4[] = { "10.0.2.0",	 "10.0.2.0/30",
@@ -438,6 +478,7 @@ int main(void)
 		cmocka_unit_test(table_defaults_equal_those_of_the_config),
 		cmocka_unit_test(default_addresses_are_slirps),
 		cmocka_unit_test(subnets_place_gateway_dns_and_guest),
+		cmocka_unit_test(leases_are_checked_against_the_network),
 		cmocka_unit_test(impossible_subnets_are_refused),
 		cmocka_unit_test(values_follow_a_space_or_an_equals_sign),
 		cmocka_unit_test(bad_numbers_are_refused),

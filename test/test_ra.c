@@ -11,9 +11,12 @@
 
 static const uint8_t gateway_mac[6] = { 0x52, 0x55, 10, 0, 2, 2 };
 
+static struct lwr_services services;
+
 static void on_packet(struct rig *r, const struct lwr_pkt *pkt)
 {
-	(void)lwr__ra_input(&r->dns, pkt);
+	(void)r;
+	(void)lwr__ra_input(&services, pkt);
 }
 
 static int setup(void **state)
@@ -23,12 +26,14 @@ static int setup(void **state)
 	rig_init(&r);
 	r.on_packet = on_packet;
 	rig_open(&r);
+	lwr__services_init(&services, &r.stack, &r.dns);
 	*state = &r;
 	return 0;
 }
 
 static int teardown(void **state)
 {
+	lwr__services_fini(&services);
 	rig_close(*state);
 	return 0;
 }
@@ -71,10 +76,12 @@ static const struct rig_frame *expect_advert(struct rig *r, const char *dst)
 	assert_int_equal(f->pkt.ttl, 255);
 	assert_true(lwr__addr_equal(&f->pkt.src, &ll));
 	assert_true(lwr__addr_equal(&f->pkt.dst, &d));
-	/* Hop limit 64, no flags, router lifetime 65535 s, no timers. */
+	/* Hop limit 64, M and O, router lifetime 1800 s, no timers. */
 	assert_memory_equal(f->data + f->pkt.l4, "\x86\0", 2);
-	assert_memory_equal(f->data + f->pkt.l4 + 4,
-			    "\x40\0\xff\xff\0\0\0\0\0\0\0\0", 12);
+	assert_memory_equal(f->data + f->pkt.l4 + 4, "\x40\xc0", 2);
+	assert_memory_equal(f->data + f->pkt.l4 + 6,
+			    services.ipv6 ? "\x07\x08" : "\0\0", 2);
+	assert_memory_equal(f->data + f->pkt.l4 + 8, "\0\0\0\0\0\0\0\0", 8);
 	return f;
 }
 
@@ -98,13 +105,13 @@ static void rs_gets_everything_a_guest_needs(void **state)
 	assert_non_null(o);
 	assert_int_equal(len, 32);
 	assert_memory_equal(o + 2,
-			    "\x40\xc0\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0"
+			    "\x40\xc0\0\x27\x8d\0\0\x09\x3a\x80\0\0\0\0"
 			    "\xfd\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
 			    30);
 	o = option(f, 25, &len);
 	assert_non_null(o);
 	assert_int_equal(len, 24);
-	assert_memory_equal(o + 4, "\xff\xff\xff\xff", 4);
+	assert_memory_equal(o + 4, "\0\0\x07\x08", 4);
 	assert_memory_equal(o + 8, r->config.net.dns6.b, 16);
 	o = option(f, 31, &len);
 	assert_non_null(o);
@@ -176,6 +183,94 @@ static void without_ipv6_there_is_no_router(void **state)
 	assert_int_equal(r->frames, 0);
 }
 
+static void rs_without_address_is_answered_every_three_seconds(void **state)
+{
+	struct rig *r = *state;
+
+	solicit(r, "::", 255, "", 0);
+	assert_int_equal(r->frames, 1);
+	rig_later(r, 1000);
+	solicit(r, "::", 255, "", 0);
+	solicit(r, "::", 255, "", 0);
+	assert_int_equal(r->frames, 1);
+	rig_later(r, 1999);
+	lwr__ra_timer(&services.timer);
+	rig_flush(r);
+	assert_int_equal(r->frames, 1);
+	rig_later(r, 1);
+	lwr__ra_timer(&services.timer);
+	rig_flush(r);
+	assert_int_equal(r->frames, 2);
+	/* Those with an address need not wait. */
+	rig_clear(r);
+	solicit(r, "fe80::5054", 255, "", 0);
+	(void)expect_advert(r, "fe80::5054");
+}
+
+static void timer_runs_only_for_who_solicited(void **state)
+{
+	struct rig *r = *state;
+
+	assert_false(lwr__timer_active(&services.timer));
+	solicit(r, "fe80::5054", 255, "", 0);
+	assert_true(lwr__timer_active(&services.timer));
+	rig_clear(r);
+	rig_later(r, 199 * 1000);
+	lwr__ra_timer(&services.timer);
+	rig_flush(r);
+	assert_int_equal(r->frames, 0);
+	rig_later(r, 402 * 1000);
+	lwr__ra_timer(&services.timer);
+	rig_flush(r);
+	(void)expect_advert(r, "ff02::1");
+	assert_true(lwr__timer_active(&services.timer));
+	lwr__services_link_down(&services, &r->link);
+	rig_clear(r);
+	rig_later(r, 601 * 1000);
+	lwr__ra_timer(&services.timer);
+	rig_flush(r);
+	assert_int_equal(r->frames, 0);
+	assert_false(lwr__timer_active(&services.timer));
+}
+
+static void loss_of_ipv6_is_told_at_once_and_its_return(void **state)
+{
+	struct rig *r = *state;
+	const uint8_t *o;
+	size_t len;
+
+	solicit(r, "fe80::5054", 255, "", 0);
+	rig_clear(r);
+	lwr__ra_set_ipv6(&services, false);
+	rig_flush(r);
+	o = option(expect_advert(r, "ff02::1"), 3, &len);
+	assert_memory_equal(o + 4, "\0\x27\x8d\0\0\0\0\0", 8);
+	o = option(rig_frame(r, 0), 25, &len);
+	assert_memory_equal(o + 4, "\0\0\0\0", 4);
+	assert_false(lwr__timer_active(&services.timer));
+	rig_clear(r);
+	solicit(r, "fe80::5054", 255, "", 0);
+	lwr__ra_set_ipv6(&services, false);
+	rig_flush(r);
+	assert_int_equal(r->frames, 0);
+	rig_later(r, 3000);
+	lwr__ra_set_ipv6(&services, true);
+	rig_flush(r);
+	o = option(expect_advert(r, "ff02::1"), 3, &len);
+	assert_memory_equal(o + 8, "\0\x09\x3a\x80", 4);
+	assert_true(lwr__timer_active(&services.timer));
+}
+
+static void nobody_is_told_before_a_guest_is_there(void **state)
+{
+	struct rig *r = *state;
+
+	lwr__ra_set_ipv6(&services, false);
+	lwr__ra_set_ipv6(&services, true);
+	rig_flush(r);
+	assert_int_equal(r->frames, 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -187,6 +282,10 @@ int main(void)
 		TEST(mtu_is_the_links),
 		TEST(invalid_rs_is_dropped),
 		TEST(without_ipv6_there_is_no_router),
+		TEST(rs_without_address_is_answered_every_three_seconds),
+		TEST(timer_runs_only_for_who_solicited),
+		TEST(loss_of_ipv6_is_told_at_once_and_its_return),
+		TEST(nobody_is_told_before_a_guest_is_there),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
