@@ -11,6 +11,7 @@
 #include "core/list.h"
 #include "core/neighbour.h"
 #include "core/ring.h"
+#include "core/share.h"
 #include "core/stats.h"
 #include "lwip/netif.h"
 
@@ -80,6 +81,7 @@ struct lwr_link {
 	uint32_t number; /* of the link, for its user; never 0 or used again */
 	uint64_t tokens; /* new flows, in thousandths */
 	uint64_t tokens_ms; /* when they were last counted */
+	struct lwr_share share;
 	uint64_t buffered; /* payload bytes of its flows, both ways */
 	uint32_t next_ip_id; /* identification of packets sent */
 	uint32_t icmp_spent; /* errors sent and not yet forgiven, */

@@ -206,6 +206,7 @@ void lwr__stack_flush(struct lwr_stack *s)
 {
 	struct lwr_list todo, *n;
 
+	lwr__share_next(s);
 	lwr__list_move(&s->drain, &todo);
 	while ((n = lwr__list_take(&todo)))
 		lwr__stack_drain(LWR_CONTAINER(n, struct lwr_link, pending));
@@ -371,7 +372,8 @@ int lwr__stack_init(struct lwr_stack *s, struct lwr_loop *loop,
 				 .log = log,
 				 .hooks = hooks,
 				 .arg = arg,
-				 .next_link_id = 1 };
+				 .next_link_id = 1,
+				 .sharing.tick = 1 };
 	lwr__list_init(&s->links);
 	lwr__list_init(&s->drain);
 	lwr__list_init(&s->due);

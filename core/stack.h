@@ -15,6 +15,7 @@
 #include "core/list.h"
 #include "core/log.h"
 #include "core/pkt.h"
+#include "core/share.h"
 #include "core/reass.h"
 #include "core/stats.h"
 #include "core/timewait.h"
@@ -96,6 +97,7 @@ struct lwr_stack {
 	struct lwr_list ack;
 	struct lwr_timer slow; /* 500 ms, while `due` is not empty */
 	struct lwr_timer fast; /* delayed ACKs, while `ack` is not empty */
+	struct lwr_sharing sharing;
 	uint64_t isn_key[2]; /* RFC 6528 */
 	uint32_t next_link_id;
 	struct lwr_stats stats; /* of links that are gone, and of none */

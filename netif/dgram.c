@@ -268,12 +268,14 @@ static int read_batch(struct dgram *c, size_t *bytes)
 /* Reads what a wake may read. Returns 0, or the -errno of its end. */
 static int read_guest(struct dgram *c)
 {
-	size_t total = 0;
+	size_t total = 0, before;
 	int r;
 
 	do {
+		before = total;
 		r = read_batch(c, &total);
-	} while (r > 0 && total < READ_BUDGET);
+	} while (r > 0 && total < READ_BUDGET &&
+		 lwr__share_g2h(c->link, (uint32_t)(total - before)));
 	if (total && c->link) {
 		c->heard = true;
 		lwr__loop_worked(c->link->stack->loop);

@@ -225,7 +225,7 @@ static int read_client(struct stream *c)
 		err = cut_frames(c);
 		if (err)
 			return err;
-		if (!c->link)
+		if (!c->link || !lwr__share_g2h(c->link, (uint32_t)n))
 			return 1;
 	}
 	return 1;

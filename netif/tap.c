@@ -214,7 +214,8 @@ static void read_batch(struct tap *t)
 		n = read_frame(t);
 		if (n <= 0 || t->gone)
 			break;
-		if (quiet && i == 0 && n < SMALL)
+		if (!lwr__share_g2h(&t->link, (uint32_t)n) ||
+		    (quiet && i == 0 && n < SMALL))
 			break;
 	}
 	if (i > 0 || n > 0)

@@ -261,6 +261,7 @@ static void start(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 	socklen_t len;
 	int fd;
 
+	(void)lwr__share_g2h(pkt->link, LWR_SHARE_CONNECT);
 	len = lwr__addr_to_sockaddr(&dest->addr, dest->port, &ss);
 	fd = lwr__sock_connect((struct sockaddr *)&ss, len, &done);
 	if (fd < 0) {

@@ -364,8 +364,13 @@ static uint32_t room_of(struct lwr_flow *f)
 
 int lwr__flow_pump_h2g(struct lwr_flow *f)
 {
-	uint32_t room, share = TICK_SHARE;
+	struct lwr_link *link = f->conn.link;
+	uint32_t room, left = lwr__share_h2g(link);
+	uint32_t share = left < TICK_SHARE ? left : TICK_SHARE;
 	ssize_t r;
+
+	if (share == 0)
+		return f->readable && f->h2g == LWR_HALF_OPEN;
 
 	while (f->readable && f->h2g == LWR_HALF_OPEN) {
 		room = room_of(f);
@@ -384,6 +389,7 @@ int lwr__flow_pump_h2g(struct lwr_flow *f)
 			return (int)r;
 		if (r == 0)
 			host_eof(f);
+		lwr__share_h2g_use(link, (uint32_t)r);
 		share -= (uint32_t)r;
 		if (share == 0)
 			return 1;
