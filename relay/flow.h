@@ -64,6 +64,13 @@ void lwr__flow_kill(struct lwr_flow *f, bool reset_host);
 void lwr__flow_connecting(struct lwr_flow *f);
 void lwr__connect_timeouts(struct lwr_tcp *t);
 
+/* Payload for the host that is held, for the relay and for the link. */
+static inline void lwr__flow_hold(struct lwr_flow *f, int64_t bytes)
+{
+	f->tcp->queued += (uint64_t)bytes;
+	f->conn.link->buffered += (uint64_t)bytes;
+}
+
 /* relay/pump.c */
 /* Payload from the guest; taken. */
 void lwr__flow_append(struct lwr_flow *f, struct pbuf *p);

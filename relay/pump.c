@@ -73,7 +73,7 @@ void lwr__flow_append(struct lwr_flow *f, struct pbuf *p)
 	uint32_t len = p->tot_len;
 
 	f->g2h_len += len;
-	f->tcp->queued += len;
+	lwr__flow_hold(f, len);
 	if (!f->writable && len < COLLECT_MAX && collect(f, p))
 		return;
 	if (f->g2h_tail)
@@ -121,7 +121,7 @@ static void consume(struct lwr_flow *f, uint32_t n)
 	struct pbuf *p;
 
 	f->g2h_len -= n;
-	f->tcp->queued -= n;
+	lwr__flow_hold(f, -(int64_t)n);
 	f->bytes_g2h += n;
 	while ((p = f->g2h_head) && n >= p->len) {
 		n -= p->len;
@@ -156,8 +156,11 @@ static int gather(const struct lwr_flow *f, struct iovec *iov, size_t *total)
 static bool may_grow(const struct lwr_flow *f)
 {
 	const struct lwr_tcp *t = f->tcp;
+	const struct lwr_link *link = f->conn.link;
+	uint64_t limit = link->net->limits.buffer;
 
-	return !f->g2h_head && t->queued < t->stack->config->max_buffer / 2;
+	return !f->g2h_head && t->queued < t->stack->config->max_buffer / 2 &&
+	       (!limit || link->buffered < limit / 2);
 }
 
 int lwr__flow_pump_g2h(struct lwr_flow *f)
@@ -204,6 +207,7 @@ void lwr__flow_release(struct lwr_flow *f, bool all)
 		f->h2g_head = c->next;
 		if (!f->h2g_head)
 			f->h2g_tail = NULL;
+		f->conn.link->buffered -= sizeof(*c);
 		lwr__chunk_put(c);
 	}
 }
@@ -211,6 +215,7 @@ void lwr__flow_release(struct lwr_flow *f, bool all)
 static void keep_chunk(struct lwr_flow *f, struct lwr_chunk *c)
 {
 	c->end = f->h2g_sent;
+	f->conn.link->buffered += sizeof(*c);
 	if (f->h2g_tail)
 		f->h2g_tail->next = c;
 	else
@@ -342,6 +347,14 @@ static void host_eof(struct lwr_flow *f)
 	f->readable = false;
 }
 
+/* The guest has its share of memory in use: one read at a time then. */
+static bool link_full(const struct lwr_flow *f)
+{
+	uint64_t limit = f->conn.link->net->limits.buffer;
+
+	return limit && f->conn.link->buffered >= limit;
+}
+
 /*
  * What the flow may read now. Beside window and ring there is a common bound
  * on bytes in flight, for what is in flight should stay in the cache: a flow
@@ -357,7 +370,7 @@ static uint32_t room_of(struct lwr_flow *f)
 
 	if (used + IN_FLIGHT_LEAST < IN_FLIGHT)
 		limit = (uint32_t)(IN_FLIGHT - used);
-	if (flight >= limit)
+	if (flight >= limit || (flight > 0 && link_full(f)))
 		return 0; /* its next acknowledgement comes back here */
 	return room < limit - flight ? room : limit - flight;
 }

@@ -41,7 +41,7 @@ void lwr__flow_ready(struct lwr_flow *f)
 
 static void free_queue(struct lwr_flow *f)
 {
-	f->tcp->queued -= f->g2h_len;
+	lwr__flow_hold(f, -(int64_t)f->g2h_len);
 	f->g2h_len = 0;
 	if (f->g2h_head)
 		pbuf_free(f->g2h_head);
