@@ -121,6 +121,7 @@ void lwr__config_init(struct lwr_config *c)
 		.max_udp = 4096,
 		.max_buffer = 1ull << 30,
 		.ring_size = 1024,
+		.dns_cache = 1024,
 	};
 	memcpy(c->net.gateway_mac, mac, sizeof(mac));
 	lwr__net_subnet(&c->net, &p4);

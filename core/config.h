@@ -8,7 +8,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { LWR_DNS_MAX = 4, LWR_DOMAIN_MAX = 255, LWR_LEASES_MAX = 64 };
+enum {
+	LWR_DNS_MAX = 4,
+	LWR_DNS_NAMES_MAX = 32,
+	LWR_DOMAIN_MAX = 255,
+	LWR_LEASES_MAX = 64,
+};
 
 /* An address, of either family, that only one hardware address may have. */
 struct lwr_lease {
@@ -46,6 +51,7 @@ struct lwr_net {
 	uint8_t gateway_mac[6]; /* locally administered */
 
 	bool host_loopback; /* the gateway's address reaches 127.0.0.1, ::1 */
+	bool dns_intercept; /* queries to any address are answered here */
 
 	struct lwr_lease lease[LWR_LEASES_MAX];
 	unsigned leases;
@@ -53,6 +59,12 @@ struct lwr_net {
 	bool strict; /* the guest uses no address but `guest` and subnet6 */
 	uint8_t guest_mac[6]; /* and this one, if not zero (RFC 2827) */
 	struct lwr_limits limits;
+};
+
+/* A name that the relay answers for itself. */
+struct lwr_dns_name {
+	char name[LWR_DOMAIN_MAX + 1];
+	struct lwr_addr addr;
 };
 
 struct lwr_config {
@@ -73,6 +85,10 @@ struct lwr_config {
 	struct lwr_addr resolver[LWR_DNS_MAX];
 	uint16_t resolver_port[LWR_DNS_MAX];
 	unsigned resolvers;
+
+	struct lwr_dns_name dns_name[LWR_DNS_NAMES_MAX];
+	unsigned dns_names;
+	uint32_t dns_cache; /* answers kept; 0: none */
 };
 
 /* Fills in the defaults. */

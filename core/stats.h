@@ -48,7 +48,13 @@
 	X(echo_limited, "echo flows evicted or refused at a limit")            \
 	X(echo_denied, "echo requests refused by policy")                      \
 	X(echo_live, "echo flows open now")                                    \
-	X(dns_queries, "DNS queries forwarded")                                \
+	X(dns_queries, "DNS queries taken from the guest")                     \
+	X(dns_local, "of these, answered by names of the relay")               \
+	X(dns_cached, "of these, answered from the cache")                     \
+	X(dns_failed, "of these, answered SERVFAIL: no resolver did")          \
+	X(dns_limited, "of these, dropped or refused at a limit")              \
+	X(dns_tcp, "DNS connections over TCP")                                 \
+	X(dns_pending, "DNS queries in progress now")                          \
 	X(icmp_sent, "ICMP and ICMPv6 errors sent to the guest")               \
 	X(icmp_limited, "the same, not sent because they were too many")       \
 	X(dhcp_acks, "DHCP leases granted or renewed, of both families")       \

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -66,4 +68,18 @@ int lwr__resolv_read(const char *path, int64_t *stamp, char *buf, size_t len)
 	r = read_open(fd, stamp, buf, len);
 	close(fd);
 	return r;
+}
+
+uint32_t lwr__resolv_scope(const char *name)
+{
+	uint32_t index = if_nametoindex(name);
+	char *end;
+	unsigned long n;
+
+	if (index)
+		return index;
+	n = strtoul(name, &end, 10);
+	return *name >= '0' && *name <= '9' && *end == '\0' && n <= INT32_MAX ?
+		       (uint32_t)n :
+		       0;
 }

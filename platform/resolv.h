@@ -13,4 +13,7 @@
  */
 int lwr__resolv_read(const char *path, int64_t *stamp, char *buf, size_t len);
 
+/* The number of an interface, given by name or number; 0: there is none. */
+uint32_t lwr__resolv_scope(const char *name);
+
 #endif

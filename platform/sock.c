@@ -26,6 +26,29 @@ int lwr__sock_connect(const struct sockaddr *sa, socklen_t len, bool *done)
 	return err;
 }
 
+int lwr__sock_connect_udp(const struct sockaddr *sa, socklen_t len)
+{
+	int err, fd = socket(sa->sa_family,
+			     SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	/* Linux takes a random port of its range (net/ipv4/udp.c). */
+	if (connect(fd, sa, len) == 0)
+		return fd;
+	err = -errno;
+	close(fd);
+	return err;
+}
+
+int lwr__sock_pair(int fd[2])
+{
+	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+			  0, fd) < 0 ?
+		       -errno :
+		       0;
+}
+
 int lwr__sock_connected(int fd)
 {
 	struct sockaddr_storage ss;

@@ -19,6 +19,15 @@
  */
 int lwr__sock_connect(const struct sockaddr *sa, socklen_t len, bool *done);
 
+/*
+ * A UDP socket connected to an address, with a random port: it receives from
+ * there only. Messages pass by the calls for streams. Returns it, or -errno.
+ */
+int lwr__sock_connect_udp(const struct sockaddr *sa, socklen_t len);
+
+/* Two connected stream sockets. Returns 0 or -errno. */
+int lwr__sock_pair(int fd[2]);
+
 /* Returns 0 when connected, -EINPROGRESS, or the negative errno it failed of. */
 int lwr__sock_connected(int fd);
 

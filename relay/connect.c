@@ -11,6 +11,7 @@
  *	a limit of the relay or the host   RST, counted, logged once a minute
  */
 #include "relay/flow.h"
+#include "relay/dns_server.h"
 #include "relay/hooks.h"
 #include "relay/policy.h"
 
@@ -251,19 +252,29 @@ static struct lwr_flow *new_flow(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 	return f;
 }
 
+/* Connects to `dest`, or to our own DNS if it is NULL. Returns it or -errno. */
+static int open_host(struct lwr_tcp *t, struct lwr_link *link,
+		     const struct lwr_dest *dest, bool *done)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	*done = !dest;
+	(void)lwr__share_g2h(link, LWR_SHARE_CONNECT);
+	if (!dest)
+		return lwr__dns_tcp_open(t->dns, link);
+	len = lwr__addr_to_sockaddr(&dest->addr, dest->port, &ss);
+	return lwr__sock_connect((struct sockaddr *)&ss, len, done);
+}
+
 static void start(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 		  const struct answer *a, struct lwr_syn *syn,
 		  const struct lwr_dest *dest)
 {
-	struct sockaddr_storage ss;
 	struct lwr_flow *f;
-	bool done = false;
-	socklen_t len;
-	int fd;
+	bool done;
+	int fd = open_host(t, pkt->link, dest, &done);
 
-	(void)lwr__share_g2h(pkt->link, LWR_SHARE_CONNECT);
-	len = lwr__addr_to_sockaddr(&dest->addr, dest->port, &ss);
-	fd = lwr__sock_connect((struct sockaddr *)&ss, len, &done);
 	if (fd < 0) {
 		answer_error(t, a, fd);
 		free(syn);
@@ -322,14 +333,16 @@ static void decide(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 		   const struct answer *a, struct lwr_syn *syn)
 {
 	struct lwr_dest guest = { pkt->dst, pkt->dport }, host;
-	enum lwr_verdict v =
-		lwr__policy_dest(pkt->link->net, t->dns, &guest, &host);
+	bool query = lwr__policy_is_query(pkt->link->net, &guest);
+	enum lwr_verdict v = LWR_ALLOW;
 	const char *limit = limit_reached(t, pkt->link);
 
-	if (v == LWR_ALLOW && !limit)
+	if (!query)
+		v = lwr__policy_dest(pkt->link->net, &guest, &host);
+	if (v == LWR_ALLOW && !limit && !query)
 		v = ask(t, pkt, &host);
 	if (v == LWR_ALLOW && !limit) {
-		start(t, pkt, a, syn, &host);
+		start(t, pkt, a, syn, query ? NULL : &host);
 		return;
 	}
 	if (v == LWR_DENY) {

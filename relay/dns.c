@@ -1,28 +1,29 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The guest asks the DNS address; policy sends that to one of the host's own
- * resolvers, and the query goes there untouched as an ordinary UDP or TCP
- * flow. This file only knows which resolver that is: the ones given by --dns,
- * or else those in the host's resolv.conf.
+ * Which resolvers relay/dns_upstream.c asks: those given by --dns, or else those
+ * in the host's resolv.conf.
  *
- * The file is followed without a timer, so that an idle relay sleeps: a query
- * looks at its time of change, at most once a second. A file that cannot be
- * read (it is being replaced, or the host has none) leaves what is known.
+ * The file is followed by inotify (platform/resolv_watch.c), so that an idle
+ * relay sleeps. Where the kernel has no watch left, a query looks at the time
+ * of change, at most once a second. A file that cannot be read (it is being
+ * replaced, or the host has none) leaves what is known.
  *
  * Rejected: libc's resolver, which reads the file once and cannot be asked
  * what it found.
  *
- * A link-local resolver (fe80::1%eth0) is skipped: a destination has no
- * interface here. Search domains are handed to guests by DHCP (RFC 3397) and
+ * A link-local resolver needs its interface (fe80::1%eth0). Search domains are handed to guests by DHCP (RFC 3397) and
  * router advertisements (RFC 8106), so names that do not fit the wire format
  * are left out when the file is read.
  */
 #include "relay/dns.h"
 
+#include "core/list.h"
 #include "core/pkt.h"
 #include "platform/resolv.h"
+#include "platform/resolv_watch.h"
 
 #include <string.h>
+#include <sys/epoll.h>
 
 enum {
 	DNS_PORT = 53,
@@ -30,6 +31,7 @@ enum {
 	LOOK_EVERY_MS = 1000,
 	LABEL_MAX = 63,
 	NAME_MAX_TEXT = 253,
+	SCOPE_TEXT = 16,
 };
 
 static const char blanks[] = " \t\r";
@@ -138,21 +140,28 @@ static bool is_word(const char *at, size_t len, const char *word)
 
 static void add_resolver(struct lwr_dns *d, const char *word, size_t len)
 {
-	char text[LWR_ADDR_TEXT];
-	const char *scope = memchr(word, '%', len);
+	char text[LWR_ADDR_TEXT + SCOPE_TEXT];
 	struct lwr_addr a;
+	uint32_t index = 0;
+	char *scope;
 
-	if (scope)
-		len = (size_t)(scope - word);
 	if (d->config->resolvers || d->count == LWR_DNS_MAX ||
 	    len >= sizeof(text))
 		return;
 	memcpy(text, word, len);
 	text[len] = '\0';
+	scope = strchr(text, '%');
+	if (scope)
+		*scope++ = '\0';
 	if (lwr__addr_parse(text, &a) < 0 || lwr__addr_is_any(&a) ||
-	    lwr__addr_is_multicast(&a) ||
-	    (!lwr__addr_is4(&a) && lwr__addr_is_linklocal(&a)))
+	    lwr__addr_is_multicast(&a))
 		return;
+	if (!lwr__addr_is4(&a) && lwr__addr_is_linklocal(&a)) {
+		index = scope ? lwr__resolv_scope(scope) : 0;
+		if (index == 0)
+			return;
+	}
+	d->scope[d->count] = index;
 	d->resolver[d->count] = a;
 	d->port[d->count++] = DNS_PORT;
 }
@@ -196,13 +205,27 @@ static void set_given(struct lwr_dns *d)
 	d->count = c->resolvers;
 	for (unsigned i = 0; i < c->resolvers; i++) {
 		d->resolver[i] = c->resolver[i];
+		d->scope[i] = 0;
 		d->port[i] = c->resolver_port[i] ? c->resolver_port[i] :
 						   DNS_PORT;
 	}
 }
 
+/* True if both would ask the same resolvers. */
+static bool same_resolvers(const struct lwr_dns *a, const struct lwr_dns *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (unsigned i = 0; i < a->count; i++)
+		if (!lwr__addr_equal(&a->resolver[i], &b->resolver[i]) ||
+		    a->port[i] != b->port[i] || a->scope[i] != b->scope[i])
+			return false;
+	return true;
+}
+
 void lwr__dns_parse(struct lwr_dns *d, const char *text)
 {
+	struct lwr_dns old = *d;
 	const char *end;
 
 	set_given(d);
@@ -211,6 +234,8 @@ void lwr__dns_parse(struct lwr_dns *d, const char *text)
 		end = text + strcspn(text, "\n");
 		parse_line(d, text, end);
 	}
+	if (!same_resolvers(d, &old))
+		d->generation++;
 }
 
 /* An error leaves what is known. */
@@ -226,25 +251,69 @@ int lwr__dns_init(struct lwr_dns *d, const struct lwr_config *config,
 		  const char *path)
 {
 	*d = (struct lwr_dns){ .config = config, .path = path };
+	d->watch.fd = -1;
 	set_given(d);
 	look(d);
 	return 0;
 }
 
-void lwr__dns_refresh(struct lwr_dns *d, uint64_t now_ms)
+socklen_t lwr__dns_sockaddr(const struct lwr_dns *d, unsigned i,
+			    struct sockaddr_storage *ss)
 {
-	if (now_ms - d->read_ms < LOOK_EVERY_MS)
-		return;
-	d->read_ms = now_ms;
+	socklen_t len = lwr__addr_to_sockaddr(&d->resolver[i], d->port[i], ss);
+
+	if (d->scope[i])
+		((struct sockaddr_in6 *)ss)->sin6_scope_id = d->scope[i];
+	return len;
+}
+
+/* ---- following the file -------------------------------------------------- */
+
+/*
+ * Something happened near the file, perhaps to a link on the way to it: the
+ * watches are set anew, and then the file is read, so that nothing is missed
+ * in between.
+ */
+static void on_event(struct lwr_watch *w, uint32_t events)
+{
+	struct lwr_dns *d = LWR_CONTAINER(w, struct lwr_dns, watch);
+
+	(void)events;
+	lwr__resolv_rewatch(w->fd, d->path);
 	look(d);
 }
 
-bool lwr__dns_resolver(const struct lwr_dns *d, struct lwr_addr *addr,
-		       uint16_t *port)
+void lwr__dns_follow(struct lwr_dns *d, struct lwr_loop *loop)
 {
-	if (d->count == 0)
-		return false;
-	*addr = d->resolver[0];
-	*port = d->port[0];
-	return true;
+	int fd = lwr__resolv_watch(d->path);
+
+	if (fd < 0)
+		return; /* then lwr__dns_refresh() does it */
+	d->loop = loop;
+	d->watch = (struct lwr_watch){ fd, EPOLLIN, on_event };
+	if (lwr__watch_start(loop, &d->watch) == 0) {
+		look(d);
+		return;
+	}
+	lwr__resolv_unwatch(fd);
+	d->watch.fd = -1;
+}
+
+void lwr__dns_unfollow(struct lwr_dns *d)
+{
+	int fd = d->watch.fd;
+
+	if (fd < 0)
+		return;
+	lwr__watch_stop(d->loop, &d->watch);
+	lwr__resolv_unwatch(fd);
+	d->watch.fd = -1;
+}
+
+void lwr__dns_refresh(struct lwr_dns *d, uint64_t now_ms)
+{
+	if (d->watch.fd >= 0 || now_ms - d->read_ms < LOOK_EVERY_MS)
+		return;
+	d->read_ms = now_ms;
+	look(d);
 }

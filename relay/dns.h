@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Which resolver of the host answers for the guest's DNS address. */
+/* The resolvers of the host, and its search domains. */
 #ifndef LWR_RELAY_DNS_H
 #define LWR_RELAY_DNS_H
 
 #include "core/addr.h"
 #include "core/config.h"
 #include "core/log.h"
+#include "platform/loop.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,27 +16,35 @@ struct lwr_dns {
 	const struct lwr_config *config;
 	struct lwr_addr resolver[LWR_DNS_MAX];
 	uint16_t port[LWR_DNS_MAX];
+	uint32_t scope[LWR_DNS_MAX]; /* interface of a link-local one, or 0 */
 	unsigned count;
+	uint32_t generation; /* changes whenever they do */
 	/* Search domains, one blank between two, or "". */
 	char search[LWR_DOMAIN_MAX + 1];
 	const char *path; /* /etc/resolv.conf; borrowed */
-	uint64_t read_ms; /* when it was last looked at */
 	int64_t stamp_ns; /* of the file that was last read; 0: none */
+	uint64_t read_ms; /* when it was last looked at, while not followed */
+	struct lwr_loop *loop; /* of the watch */
+	struct lwr_watch watch; /* tells of changes; fd -1: not followed */
 };
 
 /* Reads the resolvers; none at all is not an error. */
 int lwr__dns_init(struct lwr_dns *d, const struct lwr_config *config,
 		  const char *path);
 
-/* Looks, at most once a second, whether resolv.conf changed. */
+/* Reads the file again whenever it changes, if the kernel can tell. */
+void lwr__dns_follow(struct lwr_dns *d, struct lwr_loop *loop);
+void lwr__dns_unfollow(struct lwr_dns *d);
+
+/* Where it cannot: looks, at most once a second, whether it changed. */
 void lwr__dns_refresh(struct lwr_dns *d, uint64_t now_ms);
 
 /* Parses resolv.conf text (resolv.conf(5)) into d. */
 void lwr__dns_parse(struct lwr_dns *d, const char *text);
 
-/* The resolver to ask. False: there is none. */
-bool lwr__dns_resolver(const struct lwr_dns *d, struct lwr_addr *addr,
-		       uint16_t *port);
+/* The i-th resolver's address. Returns its length. */
+socklen_t lwr__dns_sockaddr(const struct lwr_dns *d, unsigned i,
+			    struct sockaddr_storage *ss);
 
 /*
  * The search domains as names on the wire (RFC 1035 3.1), uncompressed, whole

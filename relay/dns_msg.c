@@ -10,8 +10,8 @@
  * A query's name is spelt out (RFC 1035 4.1.4 lets nothing precede it that it
  * could point to), and it is kept in lower case in the key, under which answers
  * are cached and questions in flight are joined. The key also has what else an
- * answer depends on: RD, AD and CD of the header (RFC 4035 3.2), and whether
- * there is EDNS, with DO, with a cookie. A query with any other EDNS option
+ * answer depends on: RD, AD and CD of the header (RFC 4035 3.2), whether there
+ * is EDNS, with DO, with a cookie, and whether it was asked by TCP. A query with any other EDNS option
  * (client subnet, NSID) or of an unusual kind is passed on but not shared; nor
  * is an answer with EDNS options, which are one client's (RFC 6891 6.1.1).
  *
@@ -46,7 +46,7 @@ enum {
 	NEGATIVE_MAX = 3 * 3600, /* RFC 2308 5 */
 };
 
-enum { KEY_EDNS = 1, KEY_DO = 2, KEY_COOKIE = 4 };
+enum { KEY_EDNS = 1, KEY_DO = 2, KEY_COOKIE = 4, KEY_TCP = 8 };
 
 struct header {
 	uint16_t id;
@@ -186,10 +186,10 @@ static void make_key(struct lwr_dns_query *q, const uint8_t *question,
 }
 
 enum lwr_dns_verdict lwr__dns_query_parse(const uint8_t *msg, size_t len,
-					  struct lwr_dns_query *q)
+					  bool tcp, struct lwr_dns_query *q)
 {
 	struct lwr_cursor c = lwr__cursor(msg, len);
-	uint8_t key_flags = 0;
+	uint8_t key_flags = tcp ? KEY_TCP : 0;
 	struct header h;
 	bool spelt;
 

@@ -44,7 +44,7 @@ enum lwr_dns_type {
 struct lwr_dns_key {
 	uint32_t link; /* guests do not share answers */
 	uint16_t len;
-	/* Name in lower case, type, class; flags of header and EDNS. */
+	/* Name in lower case, type, class; flags of header, EDNS, transport. */
 	uint8_t data[LWR_DNS_QUESTION_MAX + 2];
 };
 
@@ -69,9 +69,9 @@ enum lwr_dns_verdict {
 	LWR_DNS_GOOD,
 };
 
-/* Reads a query; key.link is left to the caller. */
+/* Reads a query, which came by TCP or not; key.link is left to the caller. */
 enum lwr_dns_verdict lwr__dns_query_parse(const uint8_t *msg, size_t len,
-					  struct lwr_dns_query *q);
+					  bool tcp, struct lwr_dns_query *q);
 
 /*
  * True if msg may be an answer to the query `asked`, of which q tells: same

@@ -271,6 +271,12 @@ struct lwr_counters {
 	uint64_t drop_size;
 	uint64_t dhcp_refused;
 	uint64_t dhcp_declined;
+	uint64_t dns_local;
+	uint64_t dns_cached;
+	uint64_t dns_failed;
+	uint64_t dns_limited;
+	uint64_t dns_tcp;
+	uint64_t dns_pending;
 };
 
 /*

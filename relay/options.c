@@ -6,6 +6,7 @@
  */
 #include "relay/options.h"
 
+#include "relay/dns_local.h"
 #include "relay/options_link.h"
 
 #include <errno.h>
@@ -32,6 +33,13 @@
 	  "give the guest IPv4 only")                                          \
 	X("dns", 0, "ADDR[:PORT]", BOTH, set_dns, 0, 0, 0, NULL,               \
 	  "resolver to ask [the host's]; up to four")                          \
+	X("dns-intercept", 0, NULL, BOTH, set_flag,                            \
+	  AT(config.net.dns_intercept), 0, 0, NULL,                            \
+	  "answer DNS queries to any address")                                 \
+	X("dns-name", 0, "NAME=ADDR", BOTH, set_dns_name, 0, 0, 0, NULL,       \
+	  "answer NAME with ADDR; may be repeated")                            \
+	X("dns-cache", 0, "N", BOTH, set_u32, AT(config.dns_cache), 0,         \
+	  1000000, "1024", "DNS answers kept; 0: none")                        \
 	X("publish", 'p', "SPEC", BOTH, set_later, 0, 0, 0, NULL,              \
 	  "forward a port of the host (not in this version)")                  \
 	X("host-loopback", 0, NULL, BOTH, set_flag,                            \
@@ -247,6 +255,24 @@ static int set_dns(struct parse *p, const struct row *r, const char *v)
 			   "[ADDR6]:PORT",
 			   v);
 	}
+}
+
+/* Several addresses may be given to a name, one by one. */
+static int set_dns_name(struct parse *p, const struct row *r, const char *v)
+{
+	struct lwr_config *c = &p->o->config;
+	const char *addr = strchr(v, '=');
+	struct lwr_dns_name *n = &c->dns_name[c->dns_names];
+
+	(void)r;
+	if (c->dns_names == LWR_DNS_NAMES_MAX)
+		return bad(p, "--dns-name: more than %d names",
+			   LWR_DNS_NAMES_MAX);
+	if (!addr || lwr__dns_local_name(n->name, v, (size_t)(addr - v)) < 0 ||
+	    lwr__addr_parse(addr + 1, &n->addr) < 0)
+		return bad(p, "--dns-name: '%s' is not NAME=ADDR", v);
+	c->dns_names++;
+	return 0;
 }
 
 static int set_level(struct parse *p, const struct row *r, const char *v)

@@ -14,8 +14,6 @@
  */
 #include "relay/policy.h"
 
-#include "relay/dns.h"
-
 #include <string.h>
 
 enum { DNS_PORT = 53, PREFIX_BITS = 128 };
@@ -74,13 +72,6 @@ static bool is_remote(const struct lwr_net *net, const struct lwr_addr *a)
 	return is_remote6(a) && !lwr__addr_in(a, &net->subnet6);
 }
 
-static enum lwr_verdict dest_resolver(const struct lwr_dns *dns,
-				      struct lwr_dest *host)
-{
-	return lwr__dns_resolver(dns, &host->addr, &host->port) ? LWR_ALLOW :
-								  LWR_REFUSE;
-}
-
 static enum lwr_verdict dest_gateway(const struct lwr_net *net,
 				     const struct lwr_dest *guest,
 				     struct lwr_dest *host)
@@ -94,7 +85,6 @@ static enum lwr_verdict dest_gateway(const struct lwr_net *net,
 }
 
 enum lwr_verdict lwr__policy_dest(const struct lwr_net *net,
-				  const struct lwr_dns *dns,
 				  const struct lwr_dest *guest,
 				  struct lwr_dest *host)
 {
@@ -102,8 +92,6 @@ enum lwr_verdict lwr__policy_dest(const struct lwr_net *net,
 
 	if (!net->ipv6 && !lwr__addr_is4(a))
 		return LWR_DENY;
-	if (is_dns(net, a) && guest->port == DNS_PORT)
-		return dest_resolver(dns, host);
 	if (is_gateway(net, a) && guest->port != 0)
 		return dest_gateway(net, guest, host);
 	if (lwr__policy_is_local(net, a))
@@ -114,6 +102,17 @@ enum lwr_verdict lwr__policy_dest(const struct lwr_net *net,
 		return LWR_REFUSE;
 	*host = *guest;
 	return LWR_ALLOW;
+}
+
+bool lwr__policy_is_query(const struct lwr_net *net,
+			  const struct lwr_dest *guest)
+{
+	const struct lwr_addr *a = &guest->addr;
+
+	if (guest->port != DNS_PORT || (!net->ipv6 && !lwr__addr_is4(a)))
+		return false;
+	return is_dns(net, a) || (net->dns_intercept &&
+				  (is_gateway(net, a) || is_remote(net, a)));
 }
 
 static bool source4(const struct lwr_net *net, const struct lwr_addr *src)

@@ -10,8 +10,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct lwr_dns;
-
 /* A destination as the guest wrote it, and as the host is asked for it. */
 struct lwr_dest {
 	struct lwr_addr addr;
@@ -20,15 +18,21 @@ struct lwr_dest {
 
 /*
  * Decides on a TCP or UDP destination. The gateway's address means the host's
- * loopback, if opened; port 53 of the DNS address means the host's resolver.
+ * loopback, if opened.
  * Multicast, broadcast, unspecified, loopback and link-local destinations and
  * the metadata address 169.254.169.254 are denied. Returns LWR_ALLOW and *host,
  * LWR_DENY, or LWR_REFUSE: a port of the gateway itself where nothing listens.
  */
 enum lwr_verdict lwr__policy_dest(const struct lwr_net *net,
-				  const struct lwr_dns *dns,
 				  const struct lwr_dest *guest,
 				  struct lwr_dest *host);
+
+/*
+ * A DNS query, which the relay answers itself (relay/dns_server.h): port 53 of
+ * the DNS address, or of any with dns_intercept.
+ */
+bool lwr__policy_is_query(const struct lwr_net *net,
+			  const struct lwr_dest *guest);
 
 /* A source that a guest may use: its own subnet, or not yet configured. */
 bool lwr__policy_source(const struct lwr_net *net, const struct lwr_addr *src);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The relay as a whole. One tick: links and sockets were read, flows noted
- * what happened; then, in this order, flows move bytes, datagrams are read,
- * rings are drained to the links, and what died is freed.
+ * what happened; then, in this order, DNS answers are sent (first, so that bulk
+ * does not keep them waiting), flows move bytes, datagrams are read, rings are
+ * drained to the links, and what died is freed.
  */
 #include "relay/relay.h"
 #include "relay/policy.h"
@@ -13,10 +14,10 @@
 static bool on_tick(void *arg)
 {
 	struct lwr_relay *r = arg;
-	bool more;
+	bool more = lwr__dns_server_tick(&r->dns_server);
 
 	lwr__tcp_tick(&r->tcp);
-	more = lwr__udp_tick(&r->udp);
+	more = lwr__udp_tick(&r->udp) || more;
 	lwr__stack_flush(&r->stack);
 	more = lwr__tcp_reap(&r->tcp) || more;
 	/* A drained ring lets go what it kept back: frames for the next tick. */
@@ -47,11 +48,8 @@ static void on_syn(void *arg, const struct lwr_pkt *pkt)
 {
 	struct lwr_relay *r = arg;
 
-	if (expired(pkt))
-		return;
-	if (pkt->dport == 53)
-		lwr__dns_refresh(&r->dns, lwr__loop_now(&r->loop));
-	lwr__tcp_on_syn(&r->tcp, pkt);
+	if (!expired(pkt))
+		lwr__tcp_on_syn(&r->tcp, pkt);
 }
 
 static void on_early(void *arg, struct lwr_conn *c, bool rst)
@@ -86,11 +84,9 @@ static void on_end(void *arg, struct lwr_conn *c, enum lwr_conn_end end)
 
 static void on_udp(struct lwr_relay *r, const struct lwr_pkt *pkt)
 {
-	if (lwr__dhcp_input(&r->services, pkt))
-		return;
-	if (pkt->dport == 53)
-		lwr__dns_refresh(&r->dns, lwr__loop_now(&r->loop));
-	lwr__udp_input(&r->udp, pkt);
+	if (!lwr__dhcp_input(&r->services, pkt) &&
+	    !lwr__dns_server_input(&r->dns_server, pkt))
+		lwr__udp_input(&r->udp, pkt);
 }
 
 static void on_packet(void *arg, const struct lwr_pkt *pkt)
@@ -128,6 +124,7 @@ static void on_link_down(void *arg, struct lwr_link *link)
 
 	lwr__tcp_link_down(&r->tcp, link);
 	lwr__udp_link_down(&r->udp, link);
+	lwr__dns_server_link_down(&r->dns_server, link);
 	lwr__services_link_down(&r->services, link);
 }
 
@@ -180,10 +177,14 @@ int lwr__relay_init(struct lwr_relay *r, uv_loop_t *uv,
 			      r);
 	if (err)
 		goto err_undo_loop;
-	err = lwr__tcp_init(&r->tcp, &r->stack, &r->dns, &r->hooks);
+	lwr__dns_follow(&r->dns, &r->loop);
+	err = lwr__dns_server_init(&r->dns_server, &r->stack, &r->dns);
 	if (err)
 		goto err_undo_stack;
-	err = lwr__udp_init(&r->udp, &r->stack, &r->dns);
+	err = lwr__tcp_init(&r->tcp, &r->stack, &r->dns_server, &r->hooks);
+	if (err)
+		goto err_undo_dns;
+	err = lwr__udp_init(&r->udp, &r->stack);
 	if (err)
 		goto err_undo_tcp;
 	lwr__services_init(&r->services, &r->stack, &r->dns);
@@ -193,7 +194,10 @@ int lwr__relay_init(struct lwr_relay *r, uv_loop_t *uv,
 
 err_undo_tcp:
 	lwr__tcp_fini(&r->tcp);
+err_undo_dns:
+	lwr__dns_server_fini(&r->dns_server);
 err_undo_stack:
+	lwr__dns_unfollow(&r->dns);
 	lwr__stack_fini(&r->stack);
 err_undo_loop:
 	lwr__loop_fini(&r->loop, on_loop_closed);
@@ -213,6 +217,8 @@ void lwr__relay_close(struct lwr_relay *r)
 	lwr__services_fini(&r->services);
 	lwr__udp_fini(&r->udp);
 	lwr__tcp_fini(&r->tcp);
+	lwr__dns_server_fini(&r->dns_server);
+	lwr__dns_unfollow(&r->dns);
 	lwr__stack_fini(&r->stack);
 	lwr__loop_fini(&r->loop, on_loop_closed);
 }

@@ -11,6 +11,7 @@
 #include "platform/loop.h"
 #include "platform/routes.h"
 #include "relay/dns.h"
+#include "relay/dns_server.h"
 #include "relay/hooks.h"
 #include "relay/services.h"
 #include "relay/tcp.h"
@@ -28,6 +29,7 @@ struct lwr_relay {
 	struct lwr_tcp tcp;
 	struct lwr_udp udp;
 	struct lwr_dns dns;
+	struct lwr_dns_server dns_server;
 	struct lwr_services services;
 	struct lwr_routes routes; /* of the host */
 	void (*on_closed)(struct lwr_relay *r);

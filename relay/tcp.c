@@ -353,7 +353,7 @@ static void on_pending_timer(struct lwr_timer *timer)
 }
 
 int lwr__tcp_init(struct lwr_tcp *t, struct lwr_stack *stack,
-		  struct lwr_dns *dns, struct lwr_hook_set *hooks)
+		  struct lwr_dns_server *dns, struct lwr_hook_set *hooks)
 {
 	*t = (struct lwr_tcp){
 		.stack = stack, .dns = dns, .hooks = hooks, .next_id = 1

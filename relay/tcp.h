@@ -12,14 +12,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct lwr_dns;
+struct lwr_dns_server;
 struct lwr_flow;
 struct lwr_flow_info;
 struct lwr_hook_set;
 
 struct lwr_tcp {
 	struct lwr_stack *stack;
-	struct lwr_dns *dns;
+	struct lwr_dns_server *dns; /* answers what goes to it */
 	struct lwr_hook_set *hooks;
 	struct lwr_chunk_pool chunks; /* payload on its way to guests */
 	uint64_t queued; /* payload bytes on their way to hosts */
@@ -36,7 +36,7 @@ struct lwr_tcp {
 };
 
 int lwr__tcp_init(struct lwr_tcp *t, struct lwr_stack *stack,
-		  struct lwr_dns *dns, struct lwr_hook_set *hooks);
+		  struct lwr_dns_server *dns, struct lwr_hook_set *hooks);
 /* Every flow must be gone: remove the links before. */
 void lwr__tcp_fini(struct lwr_tcp *t);
 

@@ -9,8 +9,8 @@
  * What comes back is filtered by endpoint (RFC 4787 5): a datagram passes only
  * from an address and port that this flow has written to. Each such peer keeps
  * the destination as the guest wrote it, and the reply carries that as its
- * source: the gateway's address for the host's loopback, the DNS address for
- * the host's resolver. Of two names of one peer the last one used counts.
+ * source: the gateway's address for the host's loopback. Of two names of one
+ * peer the last one used counts.
  *
  *	guest frame -> policy -> flow, peer -> sendto        relay/udp.c
  *	socket -> recvfrom -> peer -> lwr__send_udp          relay/udp_host.c
@@ -33,7 +33,6 @@
 #include "relay/udp.h"
 
 #include "platform/sock.h"
-#include "relay/dns.h"
 #include "relay/policy.h"
 #include "relay/udp_flow.h"
 
@@ -84,12 +83,11 @@ static void tell_errno(const struct lwr_pkt *pkt, int err)
 /* ---- guest to host ------------------------------------------------------- */
 
 /* Returns true if it may be relayed, and where to. */
-static bool allowed(struct lwr_udp *u, const struct lwr_pkt *pkt,
-		    struct datagram *d)
+static bool allowed(const struct lwr_pkt *pkt, struct datagram *d)
 {
 	const struct lwr_net *c = pkt->link->net;
 
-	switch (lwr__policy_dest(c, u->dns, &d->dest, &d->host)) {
+	switch (lwr__policy_dest(c, &d->dest, &d->host)) {
 	case LWR_ALLOW:
 		return true;
 	case LWR_DENY:
@@ -189,15 +187,6 @@ static bool source_valid(const struct lwr_pkt *pkt)
 	       lwr__policy_source(pkt->link->net, &pkt->src);
 }
 
-static bool is_query(const struct lwr_link *link, const struct datagram *d)
-{
-	const struct lwr_net *c = link->net;
-
-	return d->dest.port == DNS_PORT &&
-	       (lwr__addr_equal(&d->dest.addr, &c->dns) ||
-		lwr__addr_equal(&d->dest.addr, &c->dns6));
-}
-
 void lwr__udp_input(struct lwr_udp *u, const struct lwr_pkt *pkt)
 {
 	struct lwr_link *link = pkt->link;
@@ -210,7 +199,7 @@ void lwr__udp_input(struct lwr_udp *u, const struct lwr_pkt *pkt)
 		return;
 	}
 	datagram_of(pkt, &d);
-	if (!allowed(u, pkt, &d))
+	if (!allowed(pkt, &d))
 		return;
 	f = flow_of(u, link, &d);
 	if (!f) {
@@ -220,8 +209,6 @@ void lwr__udp_input(struct lwr_udp *u, const struct lwr_pkt *pkt)
 	err = forward(u, f, &d);
 	if (err)
 		tell_errno(pkt, err);
-	else if (is_query(link, &d))
-		link->stats.dns_queries++;
 	if (f->n_peers == 0)
 		lwr__udp_flow_kill(f); /* no socket could be had */
 }
@@ -249,12 +236,11 @@ bool lwr__udp_tick(struct lwr_udp *u)
 	return more;
 }
 
-int lwr__udp_init(struct lwr_udp *u, struct lwr_stack *stack,
-		  struct lwr_dns *dns)
+int lwr__udp_init(struct lwr_udp *u, struct lwr_stack *stack)
 {
 	int err;
 
-	*u = (struct lwr_udp){ .stack = stack, .dns = dns };
+	*u = (struct lwr_udp){ .stack = stack };
 	lwr__list_init(&u->lru);
 	lwr__list_init(&u->answered);
 	lwr__list_init(&u->ready);

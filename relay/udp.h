@@ -12,11 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct lwr_dns;
-
 struct lwr_udp {
 	struct lwr_stack *stack;
-	struct lwr_dns *dns;
 	struct lwr_demux flows; /* key: link, guest address and port */
 	struct lwr_demux peers; /* the same with a host's address and port */
 	struct lwr_list lru; /* flows, longest unused first */
@@ -28,8 +25,7 @@ struct lwr_udp {
 };
 
 /* Returns 0 or -ENOMEM. */
-int lwr__udp_init(struct lwr_udp *u, struct lwr_stack *stack,
-		  struct lwr_dns *dns);
+int lwr__udp_init(struct lwr_udp *u, struct lwr_stack *stack);
 /* Ends all flows; not from within a watch's on_event. */
 void lwr__udp_fini(struct lwr_udp *u);
 

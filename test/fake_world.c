@@ -107,12 +107,11 @@ struct fake_world *fake_world(void (*tweak)(struct lwr_config *config,
 	guest_init(&w->guest, &w->wire);
 	if (tweak)
 		tweak(&w->config, &w->wire.link.caps);
-	w->dns.config = &w->config;
 	assert_int_equal(lwr__loop_init(&w->loop, NULL, on_tick, w), 0);
 	assert_int_equal(lwr__stack_init(&w->stack, &w->loop, &w->config,
 					 &w->log, &hooks, w),
 			 0);
-	assert_int_equal(lwr__tcp_init(&w->tcp, &w->stack, &w->dns, &w->hooks), 0);
+	assert_int_equal(lwr__tcp_init(&w->tcp, &w->stack, NULL, &w->hooks), 0);
 	/* lwIP takes random numbers when it is first initialised only. */
 	fake_rand_reset();
 	assert_int_equal(lwr__stack_add_link(&w->stack, &w->wire.link), 0);

@@ -3,7 +3,6 @@
 #ifndef LWR_TEST_FAKE_WORLD_H
 #define LWR_TEST_FAKE_WORLD_H
 
-#include "relay/dns.h"
 #include "relay/hooks.h"
 #include "relay/tcp.h"
 #include "test/fake_loop.h"
@@ -24,7 +23,6 @@ struct fake_world {
 	struct lwr_loop loop;
 	struct lwr_stack stack;
 	struct lwr_tcp tcp;
-	struct lwr_dns dns;
 	struct lwr_hook_set hooks;
 	struct fake_wire wire;
 	struct guest guest;

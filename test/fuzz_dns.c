@@ -85,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (n > size)
 		n = size;
 	query = copy(data, n);
-	if (lwr__dns_query_parse(query, n, &q) == LWR_DNS_GOOD) {
+	if (lwr__dns_query_parse(query, n, n & 1, &q) == LWR_DNS_GOOD) {
 		check(q.question_len <= LWR_DNS_QUESTION_MAX);
 		check(q.key.len <= sizeof(q.key.data));
 		try_empty(&q, query);

@@ -99,7 +99,7 @@ static void parse_skips_what_it_cannot_use(void **state)
 		       "nameserver 1.2.3\n"
 		       "nameserver 0.0.0.0\n"
 		       "nameserver 224.0.0.1\n"
-		       "nameserver fe80::1%eth0\n"
+		       "nameserver fe80::1%no-such-if\n"
 		       "nameserver 111111111111111111111111111111111111111111"
 		       "111111111111111111111111111111\n"
 		       "nameserver4 1.1.1.1\n"
@@ -153,8 +153,6 @@ static void parse_search_is_bounded(void **state)
 static void given_resolvers_replace_the_files(void **state)
 {
 	struct world *w = *state;
-	struct lwr_addr a;
-	uint16_t port;
 
 	assert_int_equal(lwr__addr_parse("9.9.9.9", &w->config.resolver[0]), 0);
 	w->config.resolver_port[0] = 5353;
@@ -163,8 +161,37 @@ static void given_resolvers_replace_the_files(void **state)
 	assert_int_equal(w->dns.count, 1);
 	expect(&w->dns, 0, "9.9.9.9", 5353);
 	assert_string_equal(w->dns.search, "x");
-	assert_true(lwr__dns_resolver(&w->dns, &a, &port));
-	assert_int_equal(port, 5353);
+}
+
+static void link_local_resolver_needs_its_interface(void **state)
+{
+	struct world *w = *state;
+	struct sockaddr_storage ss;
+
+	lwr__dns_parse(&w->dns, "nameserver fe80::1%lo\n"
+				"nameserver fe80::2%no-such-if\n"
+				"nameserver fe80::3\n"
+				"nameserver fe80::4%7\n");
+	assert_int_equal(w->dns.count, 2);
+	expect(&w->dns, 1, "fe80::4", 53);
+	assert_int_equal(lwr__dns_sockaddr(&w->dns, 1, &ss),
+			 sizeof(struct sockaddr_in6));
+	assert_int_equal(((struct sockaddr_in6 *)&ss)->sin6_scope_id, 7);
+	lwr__dns_sockaddr(&w->dns, 0, &ss);
+	assert_int_equal(((struct sockaddr_in6 *)&ss)->sin6_scope_id, 1);
+}
+
+static void generation_tells_of_other_resolvers_only(void **state)
+{
+	struct world *w = *state;
+	uint32_t g;
+
+	lwr__dns_parse(&w->dns, "nameserver 1.1.1.1\n");
+	g = w->dns.generation;
+	lwr__dns_parse(&w->dns, "# new\nnameserver 1.1.1.1\nsearch x\n");
+	assert_int_equal(w->dns.generation, g);
+	lwr__dns_parse(&w->dns, "nameserver 1.1.1.2\n");
+	assert_int_not_equal(w->dns.generation, g);
 }
 
 static void search_wire_is_labels(void **state)
@@ -230,14 +257,12 @@ static void file_gone_keeps_what_is_known(void **state)
 static void no_file_is_no_error(void **state)
 {
 	struct world *w = *state;
-	struct lwr_addr a;
-	uint16_t port;
 
 	assert_int_equal(lwr__dns_init(&w->dns, &w->config, w->path), 0);
-	assert_false(lwr__dns_resolver(&w->dns, &a, &port));
+	assert_int_equal(w->dns.count, 0);
 	write_file(w->path, "nameserver 1.1.1.1\n");
 	lwr__dns_refresh(&w->dns, 2000);
-	assert_true(lwr__dns_resolver(&w->dns, &a, &port));
+	assert_int_equal(w->dns.count, 1);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -252,6 +277,8 @@ int main(void)
 		TEST(parse_search_refuses_bad_names),
 		TEST(parse_search_is_bounded),
 		TEST(given_resolvers_replace_the_files),
+		TEST(link_local_resolver_needs_its_interface),
+		TEST(generation_tells_of_other_resolvers_only),
 		TEST(search_wire_is_labels),
 		TEST(file_is_followed),
 		TEST(file_gone_keeps_what_is_known),

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "relay/policy.h"
 
-#include "relay/dns.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +10,6 @@
 
 struct world {
 	struct lwr_config config;
-	struct lwr_dns dns;
 };
 
 static struct lwr_addr addr(const char *text)
@@ -28,8 +25,6 @@ static int setup(void **state)
 	static struct world w;
 
 	lwr__config_init(&w.config);
-	w.dns = (struct lwr_dns){ .config = &w.config };
-	lwr__dns_parse(&w.dns, "nameserver 127.0.0.53\n");
 	*state = &w;
 	return 0;
 }
@@ -39,7 +34,7 @@ static enum lwr_verdict judge(const struct world *w, const char *text,
 {
 	struct lwr_dest guest = { addr(text), port };
 
-	return lwr__policy_dest(&w->config.net, &w->dns, &guest, host);
+	return lwr__policy_dest(&w->config.net, &guest, host);
 }
 
 static void expect(const struct world *w, const char *text, uint16_t port,
@@ -136,16 +131,41 @@ static void gateway_is_the_host_only_if_opened(void **state)
 	expect(w, "10.0.2.3", 80, LWR_REFUSE);
 }
 
-static void dns_address_is_the_resolver_at_port_53(void **state)
+static bool is_query(const struct world *w, const char *text, uint16_t port)
+{
+	struct lwr_dest guest = { addr(text), port };
+
+	return lwr__policy_is_query(&w->config.net, &guest);
+}
+
+static void dns_address_is_queried_at_port_53(void **state)
 {
 	struct world *w = *state;
 
-	expect_host(w, "10.0.2.3", 53, "127.0.0.53", 53);
-	expect_host(w, "fd00::3", 53, "127.0.0.53", 53);
+	assert_true(is_query(w, "10.0.2.3", 53));
+	assert_true(is_query(w, "fd00::3", 53));
+	assert_false(is_query(w, "10.0.2.3", 54));
+	assert_false(is_query(w, "10.0.2.2", 53));
+	assert_false(is_query(w, "192.0.2.1", 53));
 	expect(w, "10.0.2.3", 54, LWR_REFUSE);
 	expect(w, "fd00::3", 443, LWR_REFUSE);
-	lwr__dns_parse(&w->dns, "");
-	expect(w, "10.0.2.3", 53, LWR_REFUSE);
+	w->config.net.ipv6 = false;
+	assert_false(is_query(w, "fd00::3", 53));
+}
+
+static void intercepted_queries_may_go_anywhere(void **state)
+{
+	struct world *w = *state;
+
+	w->config.net.dns_intercept = true;
+	assert_true(is_query(w, "10.0.2.3", 53));
+	assert_true(is_query(w, "192.0.2.1", 53));
+	assert_true(is_query(w, "2001:db8::1", 53));
+	assert_true(is_query(w, "10.0.2.2", 53));
+	assert_false(is_query(w, "192.0.2.1", 54));
+	assert_false(is_query(w, "224.0.0.251", 53));
+	assert_false(is_query(w, "169.254.169.254", 53));
+	assert_false(is_query(w, "10.0.2.9", 53));
 }
 
 static void one_address_for_gateway_and_dns_serves_both(void **state)
@@ -154,7 +174,7 @@ static void one_address_for_gateway_and_dns_serves_both(void **state)
 
 	w->config.net.dns = w->config.net.gateway;
 	w->config.net.host_loopback = true;
-	expect_host(w, "10.0.2.2", 53, "127.0.0.53", 53);
+	assert_true(is_query(w, "10.0.2.2", 53));
 	expect_host(w, "10.0.2.2", 80, "127.0.0.1", 80);
 }
 
@@ -236,13 +256,15 @@ int main(void)
 				       setup),
 		cmocka_unit_test_setup(gateway_is_the_host_only_if_opened,
 				       setup),
-		cmocka_unit_test_setup(dns_address_is_the_resolver_at_port_53,
+		cmocka_unit_test_setup(dns_address_is_queried_at_port_53,
 				       setup),
 		cmocka_unit_test_setup(
 			one_address_for_gateway_and_dns_serves_both, setup),
 		cmocka_unit_test_setup(without_ipv6_all_of_it_is_denied, setup),
 		cmocka_unit_test_setup(port_0_is_refused, setup),
 		cmocka_unit_test_setup(sources_are_the_guests_own, setup),
+		cmocka_unit_test_setup(intercepted_queries_may_go_anywhere,
+				       setup),
 		cmocka_unit_test_setup(local_are_gateway_and_dns, setup),
 	};
 
