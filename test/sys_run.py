@@ -14,7 +14,6 @@ import pty
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import termios
@@ -25,25 +24,11 @@ from lib import dns, server, world
 from lib.case import (Failure, Skip, case, check, check_that, main, program,
                       skip_file, wait_for)
 from lib.web import HttpServer
+from lib.user import AS_NOBODY, NOBODY, USERS, as_user
 from lib.relay import is_passt, shared_lan, wait_ready
 from lib.world import Netns, Process, run, scratch
 
 MIB = 1 << 20
-NOBODY = 65534
-USERS = {"root": 0, "user": NOBODY}
-
-# A /dev/net/tun that everybody may open, as on a usual machine, but only here.
-OPEN_TUN = ["unshare", "--mount", "sh", "-c",
-            "mount -t tmpfs -o mode=755 none /dev/net && "
-            'mknod -m 666 /dev/net/tun c 10 200 && exec "$@"', "sh"]
-AS_NOBODY = ["setpriv", "--reuid=%d" % NOBODY, "--regid=%d" % NOBODY, "--clear-groups"]
-
-
-def tun_is_open():
-    try:
-        return stat.S_IMODE(os.stat("/dev/net/tun").st_mode) & 0o006 == 0o006
-    except OSError:
-        return False
 
 
 def binary(uid):
@@ -53,15 +38,6 @@ def binary(uid):
         shutil.copy(path, binary.copy)
         os.chmod(binary.copy, 0o755)
     return binary.copy if uid else path
-
-
-def as_user(uid):
-    """What to put before a command to run it as the user."""
-    if uid == 0:
-        return []
-    if os.environ.get("LWR_TEST_INNER"):
-        raise Skip("only root can become another user")
-    return ([] if tun_is_open() else OPEN_TUN) + AS_NOBODY
 
 
 def start(uid, options, command, netns=None, **popen):
