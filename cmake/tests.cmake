@@ -56,6 +56,11 @@ foreach(source IN LISTS LWR_TEST_SOURCES)
 	endif()
 	add_executable(${name} ${source})
 	target_link_libraries(${name} PRIVATE ${helpers})
+	if(name STREQUAL test_oom)
+		target_link_options(${name} PRIVATE -Wl,--wrap=malloc
+			-Wl,--wrap=calloc -Wl,--wrap=realloc
+			-Wl,--wrap=posix_memalign)
+	endif()
 	set_target_properties(${name} PROPERTIES
 		RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test)
 	add_test(NAME ${name} COMMAND ${name}

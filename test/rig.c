@@ -227,7 +227,9 @@ static void put_ip6(struct lwr_cursor *c, const struct lwr_addr *src,
 static void fill_csum(uint8_t *l4, size_t len, const struct lwr_addr *src,
 		      const struct lwr_addr *dst, uint8_t proto)
 {
-	size_t at = proto == LWR_PROTO_UDP ? 6 : 2;
+	size_t at = proto == LWR_PROTO_UDP ? 6 :
+		    proto == LWR_PROTO_TCP ? 16 :
+					     2;
 	uint64_t sum = 0;
 	uint16_t csum;
 
