@@ -44,7 +44,7 @@ if(LWR_FUZZ)
 endif()
 
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
-target_link_libraries(lwr_test PUBLIC PkgConfig::CMOCKA)
+target_link_libraries(lwr_test PUBLIC PkgConfig::CMOCKA PkgConfig::JANSSON)
 
 foreach(source IN LISTS LWR_TEST_SOURCES)
 	cmake_path(GET source STEM name)

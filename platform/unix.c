@@ -31,7 +31,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { BACKLOG = 64, SOCKET_BUFFER = 7 * 1024 * 1024 };
+enum {
+	BACKLOG = 64,
+	SOCKET_BUFFER = 7 * 1024 * 1024,
+	SCM_MAX = 253, /* descriptors that one message can hold */
+};
 
 static socklen_t addr_len(const struct sockaddr_un *addr, size_t path_len)
 {
@@ -273,4 +277,75 @@ bool lwr__unix_there(int fd, const struct lwr_unix_peer *peer)
 	     st.st_mtim.tv_nsec != peer->made.tv_nsec))
 		return false;
 	return connect_peer(fd, peer) == 0;
+}
+
+/* ---- connections that pass descriptors ---------------------------------- */
+
+/* Root, or a process of our own user. */
+static bool is_ours(int fd)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 &&
+	       (cred.uid == 0 || cred.uid == geteuid());
+}
+
+int lwr__unix_accept(const struct lwr_unix *u)
+{
+	int fd = accept4(u->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (u->addr.sun_path[0] || is_ours(fd))
+		return fd;
+	close(fd);
+	return -EPERM;
+}
+
+static void take_fds(const struct cmsghdr *c, struct lwr_unix_fds *fds)
+{
+	size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	int fd;
+
+	for (size_t i = 0; i < n; i++) {
+		memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+		if (fds->count++ == 0)
+			fds->fd = fd;
+		else
+			close(fd);
+	}
+}
+
+ssize_t lwr__unix_recv_fds(int sock, void *buf, size_t len,
+			   struct lwr_unix_fds *fds)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(SCM_MAX * sizeof(int))];
+	} control;
+	struct iovec iov = { buf, len };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.buf,
+		.msg_controllen = sizeof(control.buf),
+	};
+	ssize_t n = recvmsg(sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c;
+
+	if (n < 0)
+		return -errno;
+	for (c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+			take_fds(c, fds);
+	fds->lost |= (msg.msg_flags & MSG_CTRUNC) != 0;
+	return n;
+}
+
+void lwr__unix_close_fds(struct lwr_unix_fds *fds)
+{
+	if (fds->fd >= 0)
+		close(fds->fd);
+	fds->fd = -1;
 }

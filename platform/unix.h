@@ -74,4 +74,26 @@ int lwr__unix_sender(int fd);
 /* False if nobody, or somebody else, is bound to the peer's address now. */
 bool lwr__unix_there(int fd, const struct lwr_unix_peer *peer);
 
+/* ---- connections that pass descriptors ---------------------------------- */
+
+/*
+ * The next connection, non-blocking. Returns the descriptor, -EAGAIN, -EPERM:
+ * one came of another user to an abstract name, and was closed; or -errno.
+ */
+int lwr__unix_accept(const struct lwr_unix *u);
+
+/* Descriptors that came. Set fd to -1 and the rest to 0 at first. */
+struct lwr_unix_fds {
+	int fd; /* the first, the caller's; -1: none */
+	unsigned count; /* of all; those after the first were closed */
+	bool lost; /* there were more than we can have */
+};
+
+/* Returns bytes, 0 at the end of the stream, or -errno; adds to *fds. */
+ssize_t lwr__unix_recv_fds(int sock, void *buf, size_t len,
+			   struct lwr_unix_fds *fds);
+
+/* Closes what nobody took. */
+void lwr__unix_close_fds(struct lwr_unix_fds *fds);
+
 #endif

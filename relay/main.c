@@ -311,6 +311,8 @@ void lwr__program_stop(struct lwr_program *p, int status)
 	if (write_stats(p) < 0 && status == LWR_EXIT_OK)
 		p->status = LWR_EXIT_FAILURE;
 	close(p->spare_fd);
+	if (p->on_stop)
+		p->on_stop(p);
 	lwr__relay_close(&p->relay);
 }
 

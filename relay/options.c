@@ -21,6 +21,10 @@
 #define LWR_OPTIONS(X)                                                         \
 	X("link", 'l', "LINK", SERVE, set_link, 0, 0, 0, NULL,                 \
 	  "attach a guest, see below; may be repeated")                        \
+	X("attach", 0, "PATH", SERVE, set_path, AT(attach), 0, 0, NULL,        \
+	  "socket on which links are handed over")                             \
+	X("max-links", 0, "N", SERVE, set_u32, AT(max_links), 1, 100000,       \
+	  "1024", "links attached at once")                                    \
 	X("mtu", 0, "BYTES", BOTH, set_u16, AT(config.net.mtu), LWR_MTU_MIN,   \
 	  LWR_MTU_MAX, NULL, "MTU [1500; 65520 where a link cannot offload]")  \
 	X("subnet", 0, "ADDR/LEN", BOTH, set_subnet, 0, 0, 0, "10.0.2.0/24",   \
@@ -193,6 +197,15 @@ static int set_text(struct parse *p, const struct row *r, const char *v)
 		return bad(p, "--%s: the argument is empty", r->pub.name);
 	*(const char **)field_of(p, r) = v;
 	return 0;
+}
+
+/* A Unix socket's. */
+static int set_path(struct parse *p, const struct row *r, const char *v)
+{
+	if (strlen(v) > LWR_UNIX_PATH_MAX)
+		return bad(p, "--%s: a socket's path has at most %d bytes",
+			   r->pub.name, LWR_UNIX_PATH_MAX);
+	return set_text(p, r, v);
 }
 
 static int set_no_ipv6(struct parse *p, const struct row *r, const char *v)
@@ -438,9 +451,9 @@ static int check_rest(struct parse *p, char **rest)
 	}
 	if (*rest)
 		return bad(p, "%s: unexpected argument", *rest);
-	if (p->o->links == 0)
-		return bad(p, "serve: no --link (for example --link "
-			      "stream:/tmp/guest.sock)");
+	if (p->o->links == 0 && !p->o->attach)
+		return bad(p, "serve: no --link and no --attach (for example "
+			      "--link stream:/tmp/guest.sock)");
 	return 0;
 }
 

@@ -27,6 +27,8 @@ struct lwr_options {
 	char **argv; /* run: COMMAND, ends with NULL */
 	const char *lease[LWR_LEASES_MAX]; /* as given; checked at the end */
 	unsigned leases;
+	const char *attach; /* path, or NULL */
+	uint32_t max_links; /* attached at once */
 	const char *pid_file;
 	const char *stats; /* path, or "-" */
 	int ready_fd; /* -1: none */

@@ -29,6 +29,8 @@ struct lwr_program {
 			  const struct signalfd_siginfo *si);
 	/* --exit-fd was closed; called before the program stops. */
 	void (*on_exit_fd)(struct lwr_program *p);
+	/* The program stops; called before the relay ends. */
+	void (*on_stop)(struct lwr_program *p);
 	void *owner;
 };
 

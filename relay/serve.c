@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "relay/program.h"
 
+#include "relay/attach.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,12 +10,20 @@
 struct serve {
 	struct lwr_program program;
 	unsigned live; /* links that can still carry a guest */
+	struct lwr_attach *attach; /* NULL: none, or closed */
 };
 
 /* An interface that was deleted, with its namespace or not, is a normal end. */
 static int status_of(int err)
 {
 	return err == 0 || err == -ENODEV ? LWR_EXIT_OK : LWR_EXIT_FAILURE;
+}
+
+/* A guest left. */
+static void left(struct serve *s, int err)
+{
+	if (s->program.opt->one_off || (s->live == 0 && !s->attach))
+		lwr__program_stop(&s->program, status_of(err));
 }
 
 static void on_gone(struct lwr_link *link, int err)
@@ -24,8 +34,44 @@ static void on_gone(struct lwr_link *link, int err)
 		s->live--;
 		link->ops->close(link);
 	}
-	if (s->program.opt->one_off || s->live == 0)
-		lwr__program_stop(&s->program, status_of(err));
+	left(s, err);
+}
+
+static void on_attached_gone(void *arg, int err)
+{
+	left(arg, err);
+}
+
+static void on_stop(struct lwr_program *p)
+{
+	struct serve *s = p->owner;
+
+	if (s->attach)
+		lwr__attach_close(s->attach);
+	s->attach = NULL;
+}
+
+static int open_attach(struct serve *s)
+{
+	struct lwr_program *p = &s->program;
+	struct lwr_attach_options o = {
+		.path = p->opt->attach,
+		.max_links = p->opt->max_links,
+		.net = &p->opt->config.net,
+		.on_gone = on_attached_gone,
+		.arg = s,
+	};
+	char line[LWR_ERROR_TEXT];
+	int err = lwr__attach_open(&p->relay.stack, &o, &s->attach);
+
+	if (err) {
+		snprintf(line, sizeof(line), "--attach %s", o.path);
+		lwr__complain(line, err,
+			      err == -EADDRINUSE ?
+				      "another process serves this socket" :
+				      NULL);
+	}
+	return err;
 }
 
 static int open_link(struct serve *s, const struct lwr_link_spec *spec)
@@ -54,6 +100,8 @@ static int open_links(struct serve *s)
 
 	for (unsigned i = 0; i < opt->links && !err; i++)
 		err = open_link(s, &opt->link[i]);
+	if (!err && opt->attach)
+		err = open_attach(s);
 	return err ? LWR_EXIT_FAILURE : lwr__program_ready(&s->program);
 }
 
@@ -70,6 +118,8 @@ int lwr__serve(const struct lwr_options *opt)
 	lwr__program_signals(&old);
 	status = lwr__program_start(&s->program, opt);
 	if (!status) {
+		s->program.owner = s;
+		s->program.on_stop = on_stop;
 		status = open_links(s);
 		if (status)
 			lwr__program_stop(&s->program, status);
