@@ -72,7 +72,8 @@ struct lwr_config {
 
 	uint32_t connect_timeout_ms;
 	uint32_t keep_alive_s; /* silence before the first probe */
-	uint32_t udp_timeout_s;
+	uint32_t udp_timeout_s; /* of a flow that was heard from */
+	bool udp_any; /* strangers may answer: --udp-filter any */
 
 	uint32_t max_flows; /* TCP flows and connects in progress */
 	uint32_t max_pending; /* connects and handshakes in progress */

@@ -54,6 +54,12 @@ struct lwr_link_ops {
 	void (*close)(struct lwr_link *link);
 };
 
+/* Flows of datagrams of one link. */
+struct lwr_link_flows {
+	struct lwr_list lru; /* longest unused first */
+	uint32_t count;
+};
+
 struct lwr_link {
 	const struct lwr_link_ops *ops;
 	struct lwr_link_caps caps;
@@ -73,6 +79,8 @@ struct lwr_link {
 		uint32_t count;
 		size_t bytes; /* their memory */
 	} frags; /* core/reass.c */
+	struct lwr_link_flows udp; /* relay/udp_flow.c */
+	struct lwr_link_flows echo;
 	struct lwr_list node; /* on stack->links */
 	struct netif netif; /* lwIP's view of the link */
 	struct lwr_neighbours neighbours; /* where the guests are */

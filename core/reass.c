@@ -224,11 +224,11 @@ static struct set *victim(const struct lwr_reass *r,
 static bool make_room(struct lwr_reass *r, const struct lwr_link *link,
 		      const struct set *keep, uint32_t sets, size_t bytes)
 {
-	bool own, all;
 	struct set *s;
+	bool own;
 
 	while ((own = link_full(link, sets, bytes)) ||
-	       (all = all_full(r, sets, bytes))) {
+	       all_full(r, sets, bytes)) {
 		s = victim(r, link, keep, !own);
 		if (!s)
 			return false;

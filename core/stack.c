@@ -300,6 +300,8 @@ int lwr__stack_add_link(struct lwr_stack *s, struct lwr_link *link)
 	lwr__list_init(&link->blocked);
 	lwr__list_init(&link->conns);
 	lwr__list_init(&link->frags.sets);
+	lwr__list_init(&link->udp.lru);
+	lwr__list_init(&link->echo.lru);
 	lwr__list_append(&s->links, &link->node);
 	lwr__lwip_netif(link);
 	return 0;

@@ -357,6 +357,7 @@ void lwr__send_udp(struct lwr_link *link, struct pbuf *p, uint16_t seg,
 		   const struct lwr_addr *dst, uint16_t dport)
 {
 	struct udp_ends e = { src, dst, sport, dport };
+	uint16_t ip_hlen = lwr__addr_is4(dst) ? IP4_HLEN : IP6_HLEN;
 	uint16_t off, len;
 	struct pbuf *q;
 
@@ -364,7 +365,8 @@ void lwr__send_udp(struct lwr_link *link, struct pbuf *p, uint16_t seg,
 		send_datagram(link, p, &e);
 		return;
 	}
-	if (link->caps.uso_h2g && seg + IP6_HLEN + UDP_HLEN <= link->caps.mtu) {
+	if (link->caps.uso_h2g &&
+	    seg + ip_hlen + UDP_HLEN <= link->caps.mtu) {
 		send_uso(link, p, seg, &e);
 		return;
 	}

@@ -55,7 +55,9 @@
 	X("keep-alive", 0, "SEC", BOTH, set_u32, AT(config.keep_alive_s), 1,   \
 	  86400, "120", "probe a connection silent this long")                 \
 	X("udp-timeout", 0, "SEC", BOTH, set_u32, AT(config.udp_timeout_s), 1, \
-	  86400, "180", "forget a UDP flow idle this long")                    \
+	  86400, "180", "forget an answered UDP flow idle this long")          \
+	X("udp-filter", 0, "WHO", BOTH, set_udp_filter, 0, 0, 0, "endpoint",   \
+	  "who may answer: endpoint or any")                                   \
 	X("max-flows", 0, "N", BOTH, set_u32, AT(config.max_flows), 1,         \
 	  10000000, "100000", "TCP connections at once")                       \
 	X("max-pending", 0, "N", BOTH, set_u32, AT(config.max_pending), 1,     \
@@ -329,6 +331,15 @@ static int add_leases(struct parse *p)
 		err = lwr__lease_parse(&p->o->config.net, p->o->lease[i],
 				       p->err);
 	return err;
+}
+
+static int set_udp_filter(struct parse *p, const struct row *r, const char *v)
+{
+	(void)r;
+	p->o->config.udp_any = strcmp(v, "any") == 0;
+	if (p->o->config.udp_any || strcmp(v, "endpoint") == 0)
+		return 0;
+	return bad(p, "--udp-filter: '%s' is not endpoint or any", v);
 }
 
 static int set_link(struct parse *p, const struct row *r, const char *v)

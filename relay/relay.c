@@ -18,6 +18,7 @@ static bool on_tick(void *arg)
 
 	lwr__tcp_tick(&r->tcp);
 	more = lwr__udp_tick(&r->udp) || more;
+	more = lwr__udp_tick(&r->ping) || more;
 	lwr__stack_flush(&r->stack);
 	more = lwr__tcp_reap(&r->tcp) || more;
 	/* A drained ring lets go what it kept back: frames for the next tick. */
@@ -89,6 +90,12 @@ static void on_udp(struct lwr_relay *r, const struct lwr_pkt *pkt)
 		lwr__udp_input(&r->udp, pkt);
 }
 
+static void on_icmp(struct lwr_relay *r, const struct lwr_pkt *pkt)
+{
+	if (!lwr__icmp_input(pkt))
+		(void)lwr__ping_input(&r->ping, pkt);
+}
+
 static void on_packet(void *arg, const struct lwr_pkt *pkt)
 {
 	struct lwr_relay *r = arg;
@@ -108,10 +115,10 @@ static void on_packet(void *arg, const struct lwr_pkt *pkt)
 		if (!pkt->reassembled &&
 		    (lwr__ndp_input(pkt) || lwr__ra_input(&r->services, pkt)))
 			break;
-		(void)lwr__icmp_input(pkt);
+		on_icmp(r, pkt);
 		break;
 	case LWR_PROTO_ICMP:
-		(void)lwr__icmp_input(pkt);
+		on_icmp(r, pkt);
 		break;
 	default:
 		pkt->link->stats.drop_proto++;
@@ -126,6 +133,7 @@ static void on_link_down(void *arg, struct lwr_link *link)
 	lwr__udp_link_down(&r->udp, link);
 	lwr__dns_server_link_down(&r->dns_server, link);
 	lwr__services_link_down(&r->services, link);
+	lwr__udp_link_down(&r->ping, link);
 }
 
 static const struct lwr_stack_hooks hooks = {
@@ -187,11 +195,16 @@ int lwr__relay_init(struct lwr_relay *r, uv_loop_t *uv,
 	err = lwr__udp_init(&r->udp, &r->stack);
 	if (err)
 		goto err_undo_tcp;
+	err = lwr__ping_init(&r->ping, &r->stack);
+	if (err)
+		goto err_undo_udp;
 	lwr__services_init(&r->services, &r->stack, &r->dns);
 	lwr__routes_open(&r->routes, &r->loop, on_routes);
 	r->services.ipv6 = r->routes.ipv6;
 	return 0;
 
+err_undo_udp:
+	lwr__udp_fini(&r->udp);
 err_undo_tcp:
 	lwr__tcp_fini(&r->tcp);
 err_undo_dns:
@@ -215,6 +228,7 @@ void lwr__relay_close(struct lwr_relay *r)
 	}
 	lwr__routes_close(&r->routes);
 	lwr__services_fini(&r->services);
+	lwr__udp_fini(&r->ping);
 	lwr__udp_fini(&r->udp);
 	lwr__tcp_fini(&r->tcp);
 	lwr__dns_server_fini(&r->dns_server);

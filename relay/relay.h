@@ -28,6 +28,7 @@ struct lwr_relay {
 	struct lwr_stack stack;
 	struct lwr_tcp tcp;
 	struct lwr_udp udp;
+	struct lwr_udp ping;
 	struct lwr_dns dns;
 	struct lwr_dns_server dns_server;
 	struct lwr_services services;

@@ -7,178 +7,99 @@
  * 4787 4.1), which is what makes peer-to-peer programs work.
  *
  * What comes back is filtered by endpoint (RFC 4787 5): a datagram passes only
- * from an address and port that this flow has written to. Each such peer keeps
- * the destination as the guest wrote it, and the reply carries that as its
- * source: the gateway's address for the host's loopback. Of two names of one
- * peer the last one used counts.
+ * from an address and port that this flow has written to; with --udp-filter
+ * any, from anybody. Each such peer keeps the destination as the guest wrote
+ * it, and the reply carries that as its source: the gateway's address for the
+ * host's loopback. Of two names of one peer the last one used counts.
  *
- *	guest frame -> policy -> flow, peer -> sendto        relay/udp.c
- *	socket -> recvfrom -> peer -> lwr__send_udp          relay/udp_host.c
- *	tables, limits, expiry                               relay/udp_flow.c
+ *	guest frame -> policy -> flow, peer -> queue         relay/udp.c
+ *	queue -> sendmmsg, at the end of the tick            relay/udp_out.c
+ *	socket -> recvmmsg -> peer -> lwr__send_udp          relay/udp_host.c
+ *	what could not be delivered -> ICMP                  relay/udp_error.c
+ *	tables, limits, expiry, sockets                      relay/udp_flow.c
+ *	ICMP echo to external hosts, by all of these         relay/ping.c
  *
- * Nothing is queued here in either direction. Towards the host, what the
- * socket does not take is dropped and counted; towards the guest, a socket is
- * not read while the link's ring is full, and the kernel's buffer bounds what
- * waits. Trains of equal datagrams stay whole both ways: UDP_SEGMENT carries a
- * guest's, UDP_GRO brings the host's.
+ * Nothing waits longer than a tick in either direction. Towards the host, what
+ * the socket does not take is dropped and counted; towards the guest, a socket
+ * is not read while the link's ring is full, and the kernel's buffer bounds
+ * what waits. Trains of equal datagrams stay whole both ways: UDP_SEGMENT
+ * carries a guest's, UDP_GRO brings the host's.
  *
- * A guest is told what happened to its datagram by ICMP, whether policy, the
- * host's routing or the network refused it; never for one to a group (RFC 1122
- * 3.2.2).
+ * The guest's TTL goes on, one less; and so does its DF: what is too large for
+ * the path is told, not fragmented behind its back. A guest is told what
+ * happened to its datagram by ICMP, whether policy, the host's routing or the
+ * network refused it; never for one to a group (RFC 1122 3.2.2).
  *
  * Rejected: a connected socket for each destination, as in a firewall's state
  * table. It would cost a descriptor each, and the mapping that the guest sees
- * would depend on the destination.
+ * would depend on the destination. Connecting the socket of a flow that has
+ * one peer was rejected as well: Linux gives it a new port when it must be
+ * undone for a second peer, and strangers could not be let in.
  */
 #include "relay/udp.h"
 
-#include "platform/sock.h"
-#include "relay/policy.h"
+#include "platform/sock_udp.h"
 #include "relay/udp_flow.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { UDP_HLEN = 8, DNS_PORT = 53 };
-
-/* One datagram, or train of them, on its way to the host. */
-struct datagram {
-	struct lwr_dest guest; /* its source */
-	struct lwr_dest dest; /* as the guest wrote it */
-	struct lwr_dest host; /* as the host is asked for it */
-	struct iovec payload;
-	uint16_t seg;
+enum {
+	UDP_HLEN = 8,
+	DNS_PORT = 53,
+	ECHO_SHARE = 16, /* UDP flows for each of echo */
+	ECHO_LEAST = 16,
 };
-
-/* ---- what the guest is told ---------------------------------------------- */
-
-static void tell(const struct lwr_pkt *pkt, enum lwr_unreach why,
-		 const struct lwr_addr *from)
-{
-	if ((pkt->data[0] & 1) || lwr__addr_is_multicast(&pkt->dst))
-		return;
-	lwr__send_unreach(pkt->link, why, from, pkt->data + pkt->l3,
-			  pkt->l4 + pkt->l4_len - pkt->l3);
-}
-
-static const struct lwr_addr *router(const struct lwr_pkt *pkt)
-{
-	const struct lwr_net *c = pkt->link->net;
-
-	return lwr__addr_is4(&pkt->dst) ? &c->gateway : &c->gateway6;
-}
-
-static void tell_errno(const struct lwr_pkt *pkt, int err)
-{
-	enum lwr_unreach why;
-
-	if (!lwr__udp_host_why(err, &why))
-		pkt->link->stats.drop_memory++;
-	else
-		tell(pkt, why,
-		     why == LWR_UNREACH_PORT ? &pkt->dst : router(pkt));
-}
 
 /* ---- guest to host ------------------------------------------------------- */
 
 /* Returns true if it may be relayed, and where to. */
-static bool allowed(const struct lwr_pkt *pkt, struct datagram *d)
+static bool allowed(const struct lwr_pkt *pkt, const struct lwr_dest *dest,
+		    struct lwr_dest *host)
 {
-	const struct lwr_net *c = pkt->link->net;
+	enum lwr_verdict v = lwr__policy_dest(pkt->link->net, dest, host);
 
-	switch (lwr__policy_dest(c, &d->dest, &d->host)) {
-	case LWR_ALLOW:
+	if (v == LWR_ALLOW)
 		return true;
-	case LWR_DENY:
-		pkt->link->stats.udp_denied++;
-		tell(pkt, LWR_UNREACH_PROHIBITED, router(pkt));
-		return false;
-	default:
-		pkt->link->stats.udp_denied++;
-		tell(pkt, LWR_UNREACH_PORT, &pkt->dst);
-		return false;
-	}
+	pkt->link->stats.udp_denied++;
+	lwr__udp_tell_errno(pkt, v == LWR_DENY ? -EACCES : -ECONNREFUSED);
+	return false;
 }
 
-/* Opens the flow's socket of one family. Returns 0 or -errno. */
-static int open_sock(struct lwr_udp *u, struct lwr_udp_sock *s, int family)
+uint8_t lwr__udp_ttl(const struct lwr_pkt *pkt)
 {
-	int err, fd = lwr__sock_udp(family);
+	/* The relay's own addresses are the first hop, not behind it. */
+	if (lwr__policy_is_local(pkt->link->net, &pkt->dst) || pkt->ttl < 2)
+		return 0;
+	return (uint8_t)(pkt->ttl - 1);
+}
 
-	if (fd == -EMFILE || fd == -ENFILE) {
-		/* Its own flow is in use now, and so the last to go. */
-		s->flow->link->stats.udp_limited++;
-		(void)lwr__udp_flow_evict(u);
-		if (s->flow->dead)
-			return fd;
-		fd = lwr__sock_udp(family);
-	}
-	if (fd < 0)
-		return fd;
-	s->watch.fd = fd;
-	err = lwr__watch_start(u->stack->loop, &s->watch);
+static void forward(struct lwr_udp *u, struct lwr_udp_flow *f,
+		    const struct lwr_pkt *pkt, const struct lwr_dest *dest,
+		    const struct lwr_dest *host)
+{
+	struct lwr_udp_datagram d = {
+		.host = *host,
+		.data = pkt->data + pkt->l4 + UDP_HLEN,
+		.len = pkt->l4_len - UDP_HLEN,
+		.seg = pkt->meta.gso == LWR_GSO_UDP ? pkt->meta.gso_size : 0,
+		.ttl = lwr__udp_ttl(pkt),
+		.df = pkt->df &&
+		      !lwr__policy_is_local(pkt->link->net, &pkt->dst),
+	};
+	struct lwr_udp_sock *s;
+	int err = lwr__udp_sock_get(f, &host->addr, &s);
+
 	if (err) {
-		lwr__sock_close(fd);
-		s->watch.fd = -1;
+		lwr__udp_tell_errno(pkt, err);
+		if (f->n_peers == 0)
+			lwr__udp_flow_kill(f);
+		return;
 	}
-	return err;
-}
-
-static ssize_t send_to(struct lwr_udp_sock *s, const struct datagram *d)
-{
-	struct sockaddr_storage ss;
-	socklen_t len = lwr__addr_to_sockaddr(&d->host.addr, d->host.port, &ss);
-
-	return lwr__sock_sendto(s->watch.fd, &d->payload, 1, d->seg,
-				(struct sockaddr *)&ss, len);
-}
-
-/* Returns 0 or -errno. */
-static int forward(struct lwr_udp *u, struct lwr_udp_flow *f,
-		   const struct datagram *d)
-{
-	bool four = lwr__addr_is4(&d->host.addr);
-	struct lwr_udp_sock *s = &f->sock[four ? 0 : 1];
-	ssize_t n;
-	int err;
-
-	if (s->watch.fd < 0) {
-		err = open_sock(u, s, four ? AF_INET : AF_INET6);
-		if (err)
-			return err;
-	}
-	lwr__udp_peer_note(f, &d->host, &d->dest);
-	n = send_to(s, d);
-	return n < 0 ? (int)n : 0;
-}
-
-static struct lwr_udp_flow *flow_of(struct lwr_udp *u, struct lwr_link *link,
-				    const struct datagram *d)
-{
-	enum lwr_udp_kind kind = LWR_UDP_STREAM;
-	struct lwr_udp_flow *f;
-
-	f = lwr__udp_flow_find(u, link, &d->guest);
-	if (!f)
-		f = lwr__udp_flow_new(u, link, &d->guest);
-	if (!f)
-		return NULL;
-	if (d->dest.port == DNS_PORT && f->kind != LWR_UDP_STREAM)
-		kind = LWR_UDP_ASKED;
-	lwr__udp_flow_touch(f, kind);
-	return f;
-}
-
-static void datagram_of(const struct lwr_pkt *pkt, struct datagram *d)
-{
-	d->guest.addr = pkt->src;
-	d->guest.port = pkt->sport;
-	d->dest.addr = pkt->dst;
-	d->dest.port = pkt->dport;
-	d->payload.iov_base = pkt->data + pkt->l4 + UDP_HLEN;
-	d->payload.iov_len = pkt->l4_len - UDP_HLEN;
-	d->seg = pkt->meta.gso == LWR_GSO_UDP ? pkt->meta.gso_size : 0;
+	lwr__udp_flow_sent(f, dest->port == DNS_PORT);
+	lwr__udp_peer_note(f, host, dest);
+	lwr__udp_out_add(u, s, &d);
 }
 
 static bool source_valid(const struct lwr_pkt *pkt)
@@ -189,28 +110,21 @@ static bool source_valid(const struct lwr_pkt *pkt)
 
 void lwr__udp_input(struct lwr_udp *u, const struct lwr_pkt *pkt)
 {
-	struct lwr_link *link = pkt->link;
+	struct lwr_dest guest = { pkt->src, pkt->sport };
+	struct lwr_dest dest = { pkt->dst, pkt->dport }, host;
 	struct lwr_udp_flow *f;
-	struct datagram d;
-	int err;
 
 	if (!source_valid(pkt)) {
-		link->stats.drop_source++;
+		pkt->link->stats.drop_source++;
 		return;
 	}
-	datagram_of(pkt, &d);
-	if (!allowed(pkt, &d))
+	if (!allowed(pkt, &dest, &host))
 		return;
-	f = flow_of(u, link, &d);
-	if (!f) {
-		link->stats.drop_memory++;
-		return;
-	}
-	err = forward(u, f, &d);
-	if (err)
-		tell_errno(pkt, err);
-	if (f->n_peers == 0)
-		lwr__udp_flow_kill(f); /* no socket could be had */
+	f = lwr__udp_flow_get(u, pkt->link, &guest);
+	if (f)
+		forward(u, f, pkt, &dest, &host);
+	else
+		pkt->link->stats.drop_memory++;
 }
 
 /* ---- life ---------------------------------------------------------------- */
@@ -230,27 +144,32 @@ static void reap(struct lwr_udp *u)
 
 bool lwr__udp_tick(struct lwr_udp *u)
 {
-	bool more = lwr__udp_host_read(u);
+	bool more;
 
+	lwr__udp_out_flush(u);
+	more = lwr__udp_host_read(u);
 	reap(u);
 	return more;
 }
 
-int lwr__udp_init(struct lwr_udp *u, struct lwr_stack *stack)
+static int init(struct lwr_udp *u, struct lwr_stack *stack)
 {
 	int err;
 
 	*u = (struct lwr_udp){ .stack = stack };
-	lwr__list_init(&u->lru);
-	lwr__list_init(&u->answered);
+	for (int i = 0; i < LWR_UDP_CLASSES; i++)
+		lwr__list_init(&u->age[i]);
 	lwr__list_init(&u->ready);
 	lwr__list_init(&u->dead);
-	u->buf = malloc(LWR_UDP_BUF);
-	if (!u->buf)
+	u->reader = lwr__sock_reader_new();
+	if (!u->reader)
 		return -ENOMEM;
+	err = lwr__udp_out_init(u);
+	if (err)
+		goto err_undo_reader;
 	err = lwr__demux_init(&u->flows);
 	if (err)
-		goto err_undo_buf;
+		goto err_undo_out;
 	err = lwr__demux_init(&u->peers);
 	if (err)
 		goto err_undo_flows;
@@ -259,8 +178,28 @@ int lwr__udp_init(struct lwr_udp *u, struct lwr_stack *stack)
 
 err_undo_flows:
 	lwr__demux_fini(&u->flows);
-err_undo_buf:
-	free(u->buf);
+err_undo_out:
+	lwr__udp_out_fini(u);
+err_undo_reader:
+	lwr__sock_reader_free(u->reader);
+	return err;
+}
+
+int lwr__udp_init(struct lwr_udp *u, struct lwr_stack *stack)
+{
+	int err = init(u, stack);
+
+	u->limit = stack->config->max_udp;
+	return err;
+}
+
+int lwr__ping_init(struct lwr_udp *u, struct lwr_stack *stack)
+{
+	uint32_t limit = stack->config->max_udp / ECHO_SHARE;
+	int err = init(u, stack);
+
+	u->echo = true;
+	u->limit = limit < ECHO_LEAST ? ECHO_LEAST : limit;
 	return err;
 }
 
@@ -279,19 +218,20 @@ static void kill_all(struct lwr_list *l, const struct lwr_link *link)
 
 void lwr__udp_link_down(struct lwr_udp *u, const struct lwr_link *link)
 {
-	kill_all(&u->lru, link);
-	kill_all(&u->answered, link);
+	for (int i = 0; i < LWR_UDP_CLASSES; i++)
+		kill_all(&u->age[i], link);
 	lwr__udp_flow_expire(u);
 }
 
 void lwr__udp_fini(struct lwr_udp *u)
 {
-	kill_all(&u->lru, NULL);
-	kill_all(&u->answered, NULL);
+	for (int i = 0; i < LWR_UDP_CLASSES; i++)
+		kill_all(&u->age[i], NULL);
 	reap(u);
 	lwr__timer_stop(&u->timer);
 	lwr__timer_close(u->stack->loop, &u->timer);
 	lwr__demux_fini(&u->peers);
 	lwr__demux_fini(&u->flows);
-	free(u->buf);
+	lwr__udp_out_fini(u);
+	lwr__sock_reader_free(u->reader);
 }

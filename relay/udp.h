@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* UDP relayed by flow: one host socket for each guest address and port. */
+/*
+ * Datagrams relayed by flow: UDP, one host socket for each guest address and
+ * port; ICMP echo, one for each guest address and identifier.
+ */
 #ifndef LWR_RELAY_UDP_H
 #define LWR_RELAY_UDP_H
 
@@ -12,27 +15,45 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct lwr_sock_reader;
+struct lwr_udp_out;
+
+/* How long a flow may be idle. */
+enum lwr_udp_class {
+	LWR_UDP_ONE_WAY, /* only the guest has spoken */
+	LWR_UDP_ANSWERED, /* only DNS queries so far, the last one answered */
+	LWR_UDP_STREAM, /* both have */
+	LWR_UDP_CLASSES,
+};
+
 struct lwr_udp {
 	struct lwr_stack *stack;
+	bool echo; /* its flows are of ICMP echo */
+	bool warned; /* that the host forbids echo sockets */
+	uint32_t limit; /* flows */
 	struct lwr_demux flows; /* key: link, guest address and port */
 	struct lwr_demux peers; /* the same with a host's address and port */
-	struct lwr_list lru; /* flows, longest unused first */
-	struct lwr_list answered; /* of those, DNS queries with an answer */
+	struct lwr_list age[LWR_UDP_CLASSES]; /* longest unused first */
 	struct lwr_list ready; /* flows with datagrams left to read */
 	struct lwr_list dead; /* freed at the end of the tick */
 	struct lwr_timer timer; /* next expiry; stopped without flows */
-	uint8_t *buf; /* one datagram, or one train of them */
+	struct lwr_sock_reader *reader;
+	struct lwr_udp_out *out; /* datagrams of this tick for the host */
 };
 
 /* Returns 0 or -ENOMEM. */
 int lwr__udp_init(struct lwr_udp *u, struct lwr_stack *stack);
+int lwr__ping_init(struct lwr_udp *u, struct lwr_stack *stack);
 /* Ends all flows; not from within a watch's on_event. */
 void lwr__udp_fini(struct lwr_udp *u);
 
 /* A valid UDP packet of a guest that no service took. */
 void lwr__udp_input(struct lwr_udp *u, const struct lwr_pkt *pkt);
 
-/* Once a tick: reads ready flows, reaps. True: work is left. */
+/* A valid ICMP or ICMPv6 packet. Returns true if it was an echo request. */
+bool lwr__ping_input(struct lwr_udp *u, const struct lwr_pkt *pkt);
+
+/* Once a tick: sends, reads ready flows, reaps. True: work is left. */
 bool lwr__udp_tick(struct lwr_udp *u);
 
 /* Ends the flows of a link. */

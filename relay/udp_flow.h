@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* UDP flows and the peers that they may hear from: between relay/udp*.c. */
+/* Flows of datagrams and the peers that they may hear from: relay/udp*.c. */
 #ifndef LWR_RELAY_UDP_FLOW_H
 #define LWR_RELAY_UDP_FLOW_H
 
@@ -8,18 +8,18 @@
 #include "core/stack.h"
 #include "platform/loop.h"
 #include "relay/policy.h"
+#include "relay/udp.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct lwr_link;
-struct lwr_udp;
+struct lwr_sock_in;
 struct lwr_udp_flow;
 
 enum {
-	LWR_UDP_BUF = 65536, /* bytes of u->buf */
 	LWR_UDP_PEERS_MAX = 1024, /* of one flow */
-	LWR_UDP_PEERS_SHARE = 4, /* of all flows, times config.max_udp */
+	LWR_UDP_PEERS_SHARE = 4, /* of all flows, times u->limit */
 };
 
 /* A host destination that the guest has written to on this flow. */
@@ -33,25 +33,27 @@ struct lwr_udp_peer {
 struct lwr_udp_sock {
 	struct lwr_watch watch; /* fd -1: not opened */
 	struct lwr_udp_flow *flow;
+	struct lwr_list on_out; /* while datagrams of this tick wait */
+	uint16_t out_first; /* of u->out's, if on_out */
+	uint16_t out_last;
+	uint32_t mtu; /* why the last send failed of EMSGSIZE; 0: unknown */
 	bool readable; /* until EAGAIN */
 	bool failed; /* reports wait in its error queue, until EAGAIN */
-};
-
-/* How long it may be idle, and on which list it waits for that. */
-enum lwr_udp_kind {
-	LWR_UDP_ASKED, /* only DNS queries so far, the last one unanswered */
-	LWR_UDP_ANSWERED, /* the same, answered */
-	LWR_UDP_STREAM, /* anything else */
+	bool df; /* as lwr__sock_dont_fragment() was told last, */
+	bool df_set; /* if at all */
+	bool large; /* the last datagrams need several frames each */
 };
 
 struct lwr_udp_flow {
 	struct lwr_demux_node demux; /* u->flows; key.guest, gport */
-	struct lwr_list age; /* u->lru or u->answered */
+	struct lwr_list age; /* u->age[class] */
+	struct lwr_list on_link; /* link->udp or ->echo */
 	struct lwr_list todo; /* u->ready or u->dead */
 	struct lwr_udp *udp;
 	struct lwr_link *link;
 	uint64_t used_ms;
-	enum lwr_udp_kind kind;
+	enum lwr_udp_class class;
+	bool talks; /* to others than resolvers */
 	bool dead;
 	struct lwr_udp_sock sock[2]; /* IPv4, IPv6 */
 	struct lwr_list peers;
@@ -63,21 +65,27 @@ struct lwr_udp_flow *lwr__udp_flow_find(struct lwr_udp *u,
 					const struct lwr_link *link,
 					const struct lwr_dest *guest);
 
-/* Evicts the flow longest unused at the limit. NULL: no memory. */
+/* Evicts a flow at a limit. NULL: no memory, or too many new ones. */
 struct lwr_udp_flow *lwr__udp_flow_new(struct lwr_udp *u, struct lwr_link *link,
 				       const struct lwr_dest *guest);
 
-/* Notes traffic: the flow is the last to expire of its kind. */
-void lwr__udp_flow_touch(struct lwr_udp_flow *f, enum lwr_udp_kind kind);
+/* Finds it or makes it. */
+struct lwr_udp_flow *lwr__udp_flow_get(struct lwr_udp *u, struct lwr_link *link,
+				       const struct lwr_dest *guest);
+
+/* The guest spoke, to a resolver or not; a peer did. */
+void lwr__udp_flow_sent(struct lwr_udp_flow *f, bool query);
+void lwr__udp_flow_heard(struct lwr_udp_flow *f);
 
 /* Takes it out of every table and closes its sockets; freed by the reaper. */
 void lwr__udp_flow_kill(struct lwr_udp_flow *f);
 
-/* Kills the one longest unused. False: there is none. */
-bool lwr__udp_flow_evict(struct lwr_udp *u);
-
 /* Kills what was idle too long, starts the timer for what expires next. */
 void lwr__udp_flow_expire(struct lwr_udp *u);
+
+/* The socket for a destination, opened if need be; *out. 0 or -errno. */
+int lwr__udp_sock_get(struct lwr_udp_flow *f, const struct lwr_addr *host,
+		      struct lwr_udp_sock **out);
 
 /* NULL: the guest has not written there, or too long ago. */
 struct lwr_udp_peer *lwr__udp_peer_find(struct lwr_udp_flow *f,
@@ -87,13 +95,56 @@ struct lwr_udp_peer *lwr__udp_peer_find(struct lwr_udp_flow *f,
 void lwr__udp_peer_note(struct lwr_udp_flow *f, const struct lwr_dest *host,
 			const struct lwr_dest *guest);
 
-/* relay/udp_host.c: watch.on_event of every socket. */
+/* ---- relay/udp_out.c: guest to host --------------------------------------- */
+
+/* One datagram, or a train of them of `seg` bytes each where seg is not 0. */
+struct lwr_udp_datagram {
+	struct lwr_dest host;
+	const uint8_t *data;
+	size_t len;
+	uint16_t seg;
+	uint8_t ttl; /* 0: the host's default */
+	bool df;
+};
+
+/* Returns 0 or -ENOMEM. */
+int lwr__udp_out_init(struct lwr_udp *u);
+void lwr__udp_out_fini(struct lwr_udp *u);
+/* Copies it; it is sent by the end of the tick, or the guest is told why not. */
+void lwr__udp_out_add(struct lwr_udp *u, struct lwr_udp_sock *s,
+		      const struct lwr_udp_datagram *d);
+/* Sends what waits, of one socket or of all. */
+void lwr__udp_out_flush_sock(struct lwr_udp *u, struct lwr_udp_sock *s);
+void lwr__udp_out_flush(struct lwr_udp *u);
+
+/* The TTL for the host: one less, as of any router's. */
+uint8_t lwr__udp_ttl(const struct lwr_pkt *pkt);
+
+/* ---- relay/udp_host.c: host to guest -------------------------------------- */
+
+/* watch.on_event of every socket. */
 void lwr__udp_host_event(struct lwr_watch *w, uint32_t events);
 
 /* Reads ready flows. Returns true if some are left that can be read. */
 bool lwr__udp_host_read(struct lwr_udp *u);
 
-/* What an errno of sending means. False: nothing that a guest is told. */
-bool lwr__udp_host_why(int err, enum lwr_unreach *why);
+/* relay/ping.c: an echo reply from a peer. */
+void lwr__ping_deliver(struct lwr_udp_flow *f, const struct lwr_udp_peer *peer,
+		       const struct lwr_sock_in *in);
+
+/* ---- relay/udp_error.c ---------------------------------------------------- */
+
+/* Tells the guest by ICMP what became of its packet of this tick. */
+void lwr__udp_tell_errno(const struct lwr_pkt *pkt, int err);
+
+/* The same for one that was queued; err is negative. */
+void lwr__udp_tell_failed(struct lwr_udp_flow *f, struct lwr_udp_sock *s,
+			  const struct lwr_udp_datagram *d, int err);
+
+/* Reads the socket's error queue; the guest is told. */
+void lwr__udp_read_errors(struct lwr_udp_flow *f, struct lwr_udp_sock *s);
+
+/* The gateway's address of a packet's family: who refuses what it may not. */
+const struct lwr_addr *lwr__udp_router(const struct lwr_link *link, bool four);
 
 #endif

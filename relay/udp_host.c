@@ -1,24 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The host's side of UDP flows. Sockets are watched by edges: an event marks
+ * The host's side of flows. Sockets are watched by edges: an event marks
  * the socket and puts its flow on u->ready, and once a tick each ready flow
  * reads until EAGAIN or for its share of the tick, in turn, so that one
  * flooded flow cannot keep the others waiting.
  *
- * A socket is read only while the link's ring has room for the largest
- * datagram in fragments. If it has not, the link is asked to drain; if that
- * does not help, the flow stays ready, but is no reason to stay awake: the
- * link's own writable event starts the tick in which it is tried again.
+ * A call reads many datagrams (recvmmsg), and says that there are no more by
+ * returning fewer than asked for. Those that follow each other from one peer
+ * and have one size go to the guest as one train where the link can cut it
+ * (USO), as do the trains that the kernel itself has put together (UDP_GRO).
  *
- * Reports of undeliverable datagrams (the socket's error queue) become ICMP
- * errors. The packet that they must quote is gone; its headers are written
- * again from what the flow knows, with the payload that the report brought,
- * which is all that a guest's kernel looks at to find the socket.
+ * A socket is read only while the link's ring has room for the largest
+ * datagram in fragments, and one that brings such datagrams is read one at a
+ * time. If there is no room, the link is asked to drain; if that does not
+ * help, the flow stays ready, but is no reason to stay awake: the link's own
+ * writable event starts the tick in which it is tried again.
  */
-#include "core/csum.h"
 #include "platform/sock.h"
 #include "platform/sock_udp.h"
-#include "relay/udp.h"
 #include "relay/udp_flow.h"
 
 #include "lwip/pbuf.h"
@@ -28,15 +27,14 @@
 #include <sys/epoll.h>
 
 enum {
-	BUDGET = 64, /* calls for one flow in one tick */
+	BUDGET = 64, /* datagrams or trains for one flow in one tick */
+	BATCH = 32, /* of one call */
 	DATAGRAM_MAX = 65535,
 	TRAIN_FRAMES = 64, /* datagrams that the kernel puts in one */
 	TRAIN_MAX = 60000, /* payload of a frame that the link cuts */
 	IP4_HLEN = 20,
 	IP6_HLEN = 40,
 	UDP_HLEN = 8,
-	QUOTE_MAX = 512, /* payload bytes quoted */
-	TTL = 64,
 };
 
 void lwr__udp_host_event(struct lwr_watch *w, uint32_t events)
@@ -52,114 +50,7 @@ void lwr__udp_host_event(struct lwr_watch *w, uint32_t events)
 		lwr__list_append(&f->udp->ready, &f->todo);
 }
 
-bool lwr__udp_host_why(int err, enum lwr_unreach *why)
-{
-	switch (-err) {
-	case ECONNREFUSED:
-		*why = LWR_UNREACH_PORT;
-		return true;
-	case EACCES:
-	case EPERM:
-		*why = LWR_UNREACH_PROHIBITED;
-		return true;
-	case ENETUNREACH:
-	case ENETDOWN:
-	case EAFNOSUPPORT:
-	case EADDRNOTAVAIL:
-		*why = LWR_UNREACH_NET;
-		return true;
-	case EHOSTUNREACH:
-	case EHOSTDOWN:
-	case EINVAL: /* no address that a route could lead to */
-		*why = LWR_UNREACH_HOST;
-		return true;
-	default:
-		return false;
-	}
-}
-
-/* ---- errors -------------------------------------------------------------- */
-
-/* The guest's packet as it must have been. Returns its length. */
-static size_t rebuild(uint8_t *buf, size_t max, const struct lwr_udp_peer *p,
-		      const uint8_t *payload, size_t len)
-{
-	const struct lwr_key *k = &p->flow->demux.key;
-	bool four = lwr__addr_is4(&k->guest);
-	struct lwr_cursor c = lwr__cursor(buf, max);
-	uint16_t udp_len = (uint16_t)(UDP_HLEN + len), sum;
-
-	if (four) {
-		lwr__cursor_put_u16(&c, 0x4500);
-		lwr__cursor_put_u16(&c, (uint16_t)(IP4_HLEN + udp_len));
-		lwr__cursor_put_u32(&c, 0);
-		lwr__cursor_put_u8(&c, TTL);
-		lwr__cursor_put_u8(&c, LWR_PROTO_UDP);
-		lwr__cursor_put_u16(&c, 0);
-		lwr__cursor_put_bytes(&c, k->guest.b + 12, 4);
-		lwr__cursor_put_bytes(&c, p->guest.addr.b + 12, 4);
-		sum = lwr__csum(0, buf, IP4_HLEN);
-		memcpy(buf + 10, &sum, 2);
-	} else {
-		lwr__cursor_put_u32(&c, 6u << 28);
-		lwr__cursor_put_u16(&c, udp_len);
-		lwr__cursor_put_u8(&c, LWR_PROTO_UDP);
-		lwr__cursor_put_u8(&c, TTL);
-		lwr__cursor_put_bytes(&c, k->guest.b, 16);
-		lwr__cursor_put_bytes(&c, p->guest.addr.b, 16);
-	}
-	lwr__cursor_put_u16(&c, k->gport);
-	lwr__cursor_put_u16(&c, p->guest.port);
-	lwr__cursor_put_u16(&c, udp_len);
-	lwr__cursor_put_u16(&c, 0);
-	lwr__cursor_put_bytes(&c, payload, len);
-	return max - c.left;
-}
-
-static struct lwr_udp_peer *peer_at(struct lwr_udp_flow *f,
-				    const struct sockaddr_storage *ss)
-{
-	struct lwr_dest host;
-
-	lwr__addr_from_sockaddr(ss, &host.addr, &host.port);
-	return lwr__udp_peer_find(f, &host);
-}
-
-static void tell(struct lwr_udp_flow *f, const struct lwr_sock_error *e,
-		 const uint8_t *payload)
-{
-	const struct lwr_net *c = f->link->net;
-	uint8_t quote[IP6_HLEN + UDP_HLEN + QUOTE_MAX];
-	struct lwr_udp_peer *p = peer_at(f, &e->to);
-	const struct lwr_addr *from;
-	enum lwr_unreach why;
-	size_t len;
-
-	if (!p || !lwr__udp_host_why(-e->err, &why))
-		return;
-	from = lwr__addr_is4(&p->guest.addr) ? &c->gateway : &c->gateway6;
-	if (why == LWR_UNREACH_PORT)
-		from = &p->guest.addr;
-	len = rebuild(quote, sizeof(quote), p, payload, e->len);
-	lwr__send_unreach(f->link, why, from, quote, len);
-}
-
-static void read_errors(struct lwr_udp_flow *f, struct lwr_udp_sock *s)
-{
-	uint8_t payload[QUOTE_MAX];
-	struct lwr_sock_error e;
-
-	for (int i = 0; i < BUDGET; i++) {
-		if (lwr__sock_udp_error(s->watch.fd, payload, sizeof(payload),
-					&e) < 0) {
-			s->failed = false;
-			return;
-		}
-		tell(f, &e, payload);
-	}
-}
-
-/* ---- datagrams ----------------------------------------------------------- */
+/* ---- room ---------------------------------------------------------------- */
 
 /* Frames that one call may need: fragments of one datagram, or a train. */
 static uint32_t frames_needed(const struct lwr_link *link)
@@ -174,60 +65,171 @@ static bool has_room(const struct lwr_link *link)
 	return lwr__ring_room(&link->h2g) >= frames_needed(link);
 }
 
-/* Sends n bytes of u->buf to the guest. */
-static void deliver(struct lwr_udp_flow *f, const struct lwr_udp_peer *peer,
-		    size_t n, uint16_t seg)
+/* Makes room if the link lets it; the flow may be dead afterwards. */
+static bool make_room(struct lwr_udp_flow *f)
 {
-	const struct lwr_key *k = &f->demux.key;
-	size_t max = TRAIN_MAX, off = 0, step = n, part;
-	struct pbuf *p;
-
-	if (seg)
-		step = seg < max ? max - max % seg : seg;
-	do {
-		part = n - off < step ? n - off : step;
-		p = lwr__send_alloc(part);
-		if (!p) {
-			f->link->stats.drop_memory++;
-			return;
-		}
-		memcpy(p->payload, f->udp->buf + off, part);
-		lwr__send_udp(f->link, p, seg, &peer->guest.addr,
-			      peer->guest.port, &k->guest, k->gport);
-		off += part;
-	} while (off < n);
+	if (!has_room(f->link))
+		lwr__stack_drain(f->link);
+	return !f->dead && has_room(f->link);
 }
 
-static void input(struct lwr_udp_flow *f, const struct sockaddr_storage *from,
-		  size_t n, uint16_t seg)
+/* Payload of a datagram that is one frame. */
+static size_t frame_max(const struct lwr_udp_flow *f)
 {
-	struct lwr_udp_peer *p = peer_at(f, from);
+	bool four = lwr__addr_is4(&f->demux.key.guest);
 
-	if (!p)
+	size_t hlen = four ? IP4_HLEN : IP6_HLEN;
+
+	return f->link->caps.mtu - hlen - UDP_HLEN;
+}
+
+static bool is_large(const struct lwr_udp_flow *f, const struct lwr_sock_in *in)
+{
+	return in->seg ? !f->link->caps.uso_h2g : in->len > frame_max(f);
+}
+
+/* ---- datagrams ----------------------------------------------------------- */
+
+/* A stranger's address as the guest would write it. False: it could not. */
+static bool stranger(const struct lwr_udp_flow *f, const struct lwr_dest *host,
+		     struct lwr_dest *guest)
+{
+	const struct lwr_net *net = f->link->net;
+	struct lwr_dest same;
+
+	if (f->udp->echo || !f->udp->stack->config->udp_any)
+		return false;
+	*guest = *host;
+	if (lwr__addr_is_loopback(&host->addr))
+		guest->addr = *lwr__udp_router(
+			f->link, lwr__addr_is4(&f->demux.key.guest));
+	if (lwr__addr_is4(&guest->addr) != lwr__addr_is4(&f->demux.key.guest))
+		return false;
+	return lwr__policy_dest(net, guest, &same) == LWR_ALLOW &&
+	       lwr__addr_equal(&same.addr, &host->addr);
+}
+
+/* Sends n datagrams of one size, the last one at most that, to the guest. */
+static void deliver(struct lwr_udp_flow *f, const struct lwr_dest *from,
+		    const struct lwr_sock_in *in, unsigned n)
+{
+	const struct lwr_key *k = &f->demux.key;
+	size_t len = 0, off = 0;
+	struct pbuf *p;
+
+	for (unsigned i = 0; i < n; i++)
+		len += in[i].len;
+	p = lwr__send_alloc(len);
+	if (!p) {
+		f->link->stats.drop_memory += n;
+		return;
+	}
+	for (unsigned i = 0; i < n; off += in[i++].len)
+		memcpy((uint8_t *)p->payload + off, in[i].data, in[i].len);
+	lwr__send_udp(f->link, p, n > 1 ? (uint16_t)in->len : in->seg,
+		      &from->addr, from->port, &k->guest, k->gport);
+}
+
+/* A train of the kernel's; one frame cannot hold the longest. */
+static void deliver_train(struct lwr_udp_flow *f, const struct lwr_dest *from,
+			  const struct lwr_sock_in *in)
+{
+	size_t max = TRAIN_MAX, seg = in->seg;
+	size_t step = seg < max ? max - max % seg : seg;
+	struct lwr_sock_in part = *in;
+
+	for (size_t off = 0; off < in->len; off += step) {
+		part.data = in->data + off;
+		part.len = in->len - off < step ? in->len - off : step;
+		deliver(f, from, &part, 1);
+	}
+}
+
+static bool same_sender(const struct lwr_sock_in *a,
+			const struct lwr_sock_in *b)
+{
+	size_t len = a->from.ss_family == AF_INET ? sizeof(struct sockaddr_in) :
+						    sizeof(struct sockaddr_in6);
+
+	return memcmp(&a->from, &b->from, len) == 0;
+}
+
+/* How many of the n make one frame. */
+static unsigned run_of(const struct lwr_udp_flow *f,
+		       const struct lwr_sock_in *in, unsigned n)
+{
+	size_t total = in->len;
+	unsigned i = 1;
+
+	if (f->udp->echo || in->seg || in->len == 0 || is_large(f, in) ||
+	    !f->link->caps.uso_h2g)
+		return 1;
+	while (i < n && in[i - 1].len == in->len && in[i].len <= in->len &&
+	       in[i].len > 0 && !in[i].seg && total + in[i].len <= TRAIN_MAX &&
+	       same_sender(in, &in[i]))
+		total += in[i++].len;
+	return i;
+}
+
+/* n of them, as run_of() has them. */
+static void input(struct lwr_udp_flow *f, const struct lwr_sock_in *in,
+		  unsigned n)
+{
+	struct lwr_dest host, guest;
+	struct lwr_udp_peer *p;
+
+	lwr__addr_from_sockaddr(&in->from, &host.addr, &host.port);
+	if (f->udp->echo)
+		host.port = 0;
+	p = lwr__udp_peer_find(f, &host);
+	if (!p && !stranger(f, &host, &guest))
 		return; /* nobody that the guest spoke to */
-	deliver(f, p, n, seg);
-	lwr__udp_flow_touch(f, f->kind == LWR_UDP_STREAM ? LWR_UDP_STREAM :
-							   LWR_UDP_ANSWERED);
+	if (p)
+		lwr__udp_flow_heard(f);
+	if (p && f->udp->echo)
+		lwr__ping_deliver(f, p, in);
+	else if (in->seg)
+		deliver_train(f, p ? &p->guest : &guest, in);
+	else
+		deliver(f, p ? &p->guest : &guest, in, n);
+}
+
+/* All of a call's; the flow may be dead afterwards. */
+static void input_all(struct lwr_udp_flow *f, struct lwr_udp_sock *s,
+		      const struct lwr_sock_in *in, unsigned n)
+{
+	unsigned i, run;
+
+	s->large = false;
+	for (i = 0; i < n && !f->dead; i += run) {
+		run = run_of(f, in + i, n - i);
+		if (is_large(f, in + i))
+			s->large = true;
+		if (i > 0)
+			(void)make_room(f);
+		if (!f->dead)
+			input(f, in + i, run);
+	}
 }
 
 /* Reads one socket. Returns what is left of the budget. */
 static int read_sock(struct lwr_udp_flow *f, struct lwr_udp_sock *s, int budget)
 {
-	struct sockaddr_storage from;
-	uint16_t seg;
-	ssize_t n;
+	struct lwr_sock_in in[BATCH];
+	unsigned want;
+	int n;
 
 	if (s->failed)
-		read_errors(f, s);
-	while (s->readable && budget > 0 && has_room(f->link)) {
-		budget--;
-		n = lwr__sock_recvfrom(s->watch.fd, f->udp->buf, LWR_UDP_BUF,
-				       &seg, &from);
-		if (n >= 0)
-			input(f, &from, (size_t)n, seg);
-		else if (n == -EAGAIN)
-			s->readable = false;
+		lwr__udp_read_errors(f, s);
+	while (s->readable && budget > 0 && make_room(f)) {
+		want = s->large ? 1 : BATCH;
+		n = lwr__sock_receive(f->udp->reader, s->watch.fd, in, want);
+		budget -= n > 0 ? n : 1;
 		/* Any other error is a report's, told by its queue. */
+		if (n == -EAGAIN || (n >= 0 && n < (int)want))
+			s->readable = false;
+		if (n > 0)
+			input_all(f, s, in, (unsigned)n);
 	}
 	return budget;
 }
@@ -238,7 +240,7 @@ static bool read_flow(struct lwr_udp_flow *f)
 	int budget = BUDGET;
 	bool left = false;
 
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 2 && !f->dead; i++) {
 		struct lwr_udp_sock *s = &f->sock[i];
 
 		if (s->watch.fd < 0)
@@ -246,15 +248,7 @@ static bool read_flow(struct lwr_udp_flow *f)
 		budget = read_sock(f, s, budget);
 		left = left || s->readable || s->failed;
 	}
-	return left;
-}
-
-/* Makes room if the link lets it; the flow may be dead afterwards. */
-static bool make_room(struct lwr_udp_flow *f)
-{
-	if (!has_room(f->link))
-		lwr__stack_drain(f->link);
-	return !f->dead && has_room(f->link);
+	return left && !f->dead;
 }
 
 bool lwr__udp_host_read(struct lwr_udp *u)

@@ -411,6 +411,11 @@ static void levels_and_formats_have_names(void **state)
 	assert_true(opt.json);
 	assert_bad("--log-level", "run", "--log-level=loud", "true");
 	assert_bad("--log-format", "run", "--log-format=xml", "true");
+	assert_false(opt.config.udp_any);
+	assert_int_equal(PARSE("run", "--udp-filter=any", "true"),
+			 LWR_PARSED_OK);
+	assert_true(opt.config.udp_any);
+	assert_bad("--udp-filter", "run", "--udp-filter=address", "true");
 }
 
 static char *slurp(const char *path)

@@ -1,390 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * UDP flows on the real stack, with a host and a clock made here: this file
- * stands in for platform/loop.h and platform/sock.h.
- */
-#include "relay/udp.h"
-#include "relay/udp_flow.h"
-#include "test/rig.h"
+#include "core/csum.h"
+#include "test/udp_world.h"
 
-#include "platform/sock.h"
-#include "platform/sock_udp.h"
-
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-
-#include <cmocka.h>
-
-/* ---- the host ------------------------------------------------------------ */
-
-enum { FD_BASE = 100, FDS = 256, QUEUE = 256, START_MS = 1000000 };
-
-struct arrival {
-	struct sockaddr_storage from;
-	size_t len;
-	uint16_t seg;
-	uint8_t *data;
-};
-
-struct host_sock {
-	bool open;
-	int family;
-	struct lwr_watch *watch;
-	struct arrival queue[QUEUE];
-	unsigned head, tail;
-	int pending; /* error that the next receive gives, once */
-	struct lwr_sock_error error;
-	bool has_error;
-};
-
-static struct {
-	struct host_sock sock[FDS];
-	unsigned open, opened, limit;
-	bool no_ipv6;
-	int send_error; /* of every send, negative */
-	/* the last send */
-	unsigned sends;
-	int fd;
-	struct lwr_addr to;
-	uint16_t port, seg;
-	size_t len;
-	uint8_t data[70000];
-	unsigned receives;
-	/* the clock */
-	uint64_t now;
-	struct lwr_timer *timer; /* the relay's, when it runs */
-	uint64_t timer_at;
-} host;
-
-static struct host_sock *sock_of(int fd)
-{
-	assert_true(fd >= FD_BASE && fd < FD_BASE + FDS);
-	assert_true(host.sock[fd - FD_BASE].open);
-	return &host.sock[fd - FD_BASE];
-}
-
-int lwr__sock_udp(int family)
-{
-	int i;
-
-	if (host.open >= host.limit)
-		return -EMFILE;
-	if (family == AF_INET6 && host.no_ipv6)
-		return -EAFNOSUPPORT;
-	for (i = 0; host.sock[i].open; i++)
-		;
-	memset(&host.sock[i], 0, sizeof(host.sock[i]));
-	host.sock[i].open = true;
-	host.sock[i].family = family;
-	host.open++;
-	host.opened++;
-	return FD_BASE + i;
-}
-
-void lwr__sock_close(int fd)
-{
-	struct host_sock *s = sock_of(fd);
-
-	assert_null(s->watch);
-	for (; s->head != s->tail; s->head++)
-		free(s->queue[s->head % QUEUE].data);
-	s->open = false;
-	host.open--;
-}
-
-ssize_t lwr__sock_sendto(int fd, const struct iovec *iov, int n, uint16_t seg,
-			 const struct sockaddr *sa, socklen_t len)
-{
-	struct sockaddr_storage ss = { 0 };
-
-	assert_int_equal(sock_of(fd)->family, sa->sa_family);
-	if (host.send_error)
-		return host.send_error;
-	memcpy(&ss, sa, len);
-	lwr__addr_from_sockaddr(&ss, &host.to, &host.port);
-	host.sends++;
-	host.fd = fd;
-	host.seg = seg;
-	host.len = 0;
-	for (int i = 0; i < n; i++) {
-		memcpy(host.data + host.len, iov[i].iov_base, iov[i].iov_len);
-		host.len += iov[i].iov_len;
-	}
-	return (ssize_t)host.len;
-}
-
-ssize_t lwr__sock_recvfrom(int fd, void *buf, size_t len, uint16_t *seg,
-			   struct sockaddr_storage *from)
-{
-	struct host_sock *s = sock_of(fd);
-	struct arrival *a = &s->queue[s->head % QUEUE];
-	ssize_t n;
-
-	host.receives++;
-	if (s->pending) {
-		n = s->pending;
-		s->pending = 0;
-		return n;
-	}
-	if (s->head == s->tail)
-		return -EAGAIN;
-	assert_true(a->len <= len);
-	memcpy(buf, a->data, a->len);
-	*from = a->from;
-	*seg = a->seg;
-	n = (ssize_t)a->len;
-	free(a->data);
-	s->head++;
-	return n;
-}
-
-int lwr__sock_udp_error(int fd, void *buf, size_t len, struct lwr_sock_error *e)
-{
-	struct host_sock *s = sock_of(fd);
-
-	if (!s->has_error)
-		return -EAGAIN;
-	s->has_error = false;
-	*e = s->error;
-	assert_true(e->len <= len);
-	memset(buf, 0x5a, e->len);
-	return 0;
-}
-
-void lwr__random(void *buf, size_t len)
-{
-	memset(buf, 7, len);
-}
-
-static void tell(struct host_sock *s, uint32_t events)
-{
-	s->watch->on_event(s->watch, events);
-}
-
-static void arrive_seg(int fd, const char *from, uint16_t port,
-		       const void *data, size_t len, uint16_t seg)
-{
-	struct host_sock *s = sock_of(fd);
-	struct arrival *a = &s->queue[s->tail++ % QUEUE];
-	struct lwr_addr addr = rig_addr(from);
-
-	assert_true(s->tail - s->head <= QUEUE);
-	(void)lwr__addr_to_sockaddr(&addr, port, &a->from);
-	a->data = malloc(len + 1);
-	assert_non_null(a->data);
-	memcpy(a->data, data, len);
-	a->len = len;
-	a->seg = seg;
-	tell(s, EPOLLIN | EPOLLOUT);
-}
-
-static void arrive(int fd, const char *from, uint16_t port, const void *data,
-		   size_t len)
-{
-	arrive_seg(fd, from, port, data, len, 0);
-}
-
-/* ---- loop and clock ------------------------------------------------------ */
-
-uint64_t lwr__loop_now(const struct lwr_loop *l)
-{
-	(void)l;
-	return host.now;
-}
-
-int lwr__watch_start(struct lwr_loop *l, struct lwr_watch *w)
-{
-	(void)l;
-	assert_null(sock_of(w->fd)->watch);
-	sock_of(w->fd)->watch = w;
-	return 0;
-}
-
-void lwr__watch_stop(struct lwr_loop *l, struct lwr_watch *w)
-{
-	(void)l;
-	assert_ptr_equal(sock_of(w->fd)->watch, w);
-	sock_of(w->fd)->watch = NULL;
-	w->fd = -1;
-}
-
-void lwr__timer_init(struct lwr_loop *l, struct lwr_timer *t,
-		     void (*on_timer)(struct lwr_timer *t))
-{
-	(void)l;
-	t->on_timer = on_timer;
-}
-
-void lwr__timer_start(struct lwr_timer *t, uint64_t ms)
-{
-	host.timer = t;
-	host.timer_at = host.now + ms;
-}
-
-void lwr__timer_stop(struct lwr_timer *t)
-{
-	if (host.timer == t)
-		host.timer = NULL;
-}
-
-bool lwr__timer_active(const struct lwr_timer *t)
-{
-	return host.timer == t;
-}
-
-void lwr__timer_close(struct lwr_loop *l, struct lwr_timer *t)
-{
-	(void)l;
-	lwr__timer_stop(t);
-}
-
-/* ---- the world ----------------------------------------------------------- */
-
-struct world {
-	struct rig rig;
-	struct lwr_udp udp;
-};
-
-static void on_packet(struct rig *r, const struct lwr_pkt *pkt)
-{
-	struct world *w = r->arg;
-
-	lwr__udp_input(&w->udp, pkt);
-}
-
-static void on_link_down(struct rig *r)
-{
-	struct world *w = r->arg;
-
-	lwr__udp_link_down(&w->udp, &r->link);
-}
-
-static int setup_with(void **state, uint32_t max_udp, uint32_t ring)
-{
-	struct world *w = calloc(1, sizeof(*w));
-
-	assert_non_null(w);
-	memset(&host, 0, sizeof(host));
-	host.now = START_MS;
-	host.limit = FDS;
-	rig_init(&w->rig);
-	w->rig.on_packet = on_packet;
-	w->rig.on_link_down = on_link_down;
-	w->rig.arg = w;
-	w->rig.config.max_udp = max_udp;
-	w->rig.config.ring_size = ring;
-	rig_open(&w->rig);
-	assert_int_equal(lwr__udp_init(&w->udp, &w->rig.stack), 0);
-	*state = w;
-	return 0;
-}
-
-static int setup(void **state)
-{
-	return setup_with(state, 8, 1024);
-}
-
-static int setup_small_ring(void **state)
-{
-	return setup_with(state, 8, 64);
-}
-
-static int setup_many(void **state)
-{
-	return setup_with(state, 1000, 1024);
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	rig_clear(&w->rig);
-	w->rig.link.ops->close(&w->rig.link);
-	lwr__udp_fini(&w->udp);
-	assert_int_equal(host.open, 0);
-	assert_null(host.timer);
-	assert_int_equal(w->rig.stack.stats.udp_live, 0);
-	lwr__stack_fini(&w->rig.stack);
-	assert_int_equal(uv_loop_close(&w->rig.uv), 0);
-	free(w);
-	return 0;
-}
-
-/* Ticks until nothing is left to do. */
-static void run(struct world *w)
-{
-	unsigned n = 0;
-
-	while (lwr__udp_tick(&w->udp)) {
-		lwr__stack_flush(&w->rig.stack);
-		assert_true(++n < 1000);
-	}
-	lwr__stack_flush(&w->rig.stack);
-}
-
-/* Time passes, timers run. */
-static void wait_ms(struct world *w, uint64_t ms)
-{
-	uint64_t end = host.now + ms;
-	struct lwr_timer *t;
-
-	while (host.timer && host.timer_at <= end) {
-		host.now = host.timer_at > host.now ? host.timer_at : host.now;
-		t = host.timer;
-		host.timer = NULL;
-		t->on_timer(t);
-		run(w);
-	}
-	host.now = end;
-}
-
-static void say(struct world *w, const char *src, uint16_t sport,
-		const char *dst, uint16_t dport, const char *text)
-{
-	static uint8_t frame[RIG_FRAME_MAX];
-	size_t len = rig_udp(frame, src, sport, dst, dport, text, strlen(text));
-
-	rig_send(&w->rig, frame, len);
-	run(w);
-}
-
-static void expect_sent(const char *to, uint16_t port, const char *text)
-{
-	struct lwr_addr a = rig_addr(to);
-
-	assert_true(lwr__addr_equal(&host.to, &a));
-	assert_int_equal(host.port, port);
-	assert_int_equal(host.len, strlen(text));
-	assert_memory_equal(host.data, text, host.len);
-}
-
-static void expect_received(struct world *w, unsigned i, const char *src,
-			    uint16_t sport, const char *dst, uint16_t dport,
-			    const char *text)
-{
-	const struct rig_frame *f = rig_frame(&w->rig, i);
-	struct lwr_addr s = rig_addr(src), d = rig_addr(dst);
-	const uint8_t *payload;
-	size_t len;
-
-	assert_true(lwr__addr_equal(&f->pkt.src, &s));
-	assert_true(lwr__addr_equal(&f->pkt.dst, &d));
-	assert_int_equal(f->pkt.sport, sport);
-	assert_int_equal(f->pkt.dport, dport);
-	payload = rig_payload(f, &len);
-	assert_int_equal(len, strlen(text));
-	assert_memory_equal(payload, text, len);
-}
-
-static const struct lwr_stats *stats(const struct world *w)
-{
-	return &w->rig.link.stats;
-}
+#include "lwip/pbuf.h"
 
 /* ---- relaying ------------------------------------------------------------ */
 
@@ -521,6 +139,7 @@ static void train_of_the_guest_stays_whole(void **state)
 			     sizeof(data));
 
 	rig_send_meta(&w->rig, frame, len, &meta);
+	run(w);
 	assert_int_equal(host.sends, 1);
 	assert_int_equal(host.seg, 1200);
 	assert_int_equal(host.len, sizeof(data));
@@ -683,7 +302,8 @@ static void errno_of_sending_is_told(void **state)
 	host.send_error = -EAGAIN;
 	say(w, "10.0.2.15", 4000, "192.0.2.1", 7, "a");
 	assert_int_equal(w->rig.frames, 0);
-	assert_int_equal(stats(w)->drop_memory, 1);
+	assert_int_equal(stats(w)->udp_full, 1);
+	assert_int_equal(stats(w)->drop_memory, 0);
 }
 
 static void host_without_ipv6_is_unreachable(void **state)
@@ -760,6 +380,13 @@ static void idle_flow_expires_and_the_timer_stops(void **state)
 
 	assert_null(host.timer);
 	say(w, "10.0.2.15", 4000, "192.0.2.1", 7, "a");
+	wait_ms(w, 59999);
+	assert_int_equal(stats(w)->udp_live, 1);
+	wait_ms(w, 1);
+	assert_int_equal(stats(w)->udp_live, 0);
+	say(w, "10.0.2.15", 4000, "192.0.2.1", 7, "a");
+	arrive(host.fd, "192.0.2.1", 7, "b", 1);
+	run(w);
 	wait_ms(w, 179999);
 	assert_int_equal(stats(w)->udp_live, 1);
 	wait_ms(w, 1);
@@ -774,7 +401,7 @@ static void traffic_of_either_side_keeps_a_flow(void **state)
 
 	say(w, "10.0.2.15", 4000, "192.0.2.1", 7, "a");
 	for (int i = 0; i < 5; i++) {
-		wait_ms(w, 100000);
+		wait_ms(w, i ? 100000 : 50000);
 		arrive(host.fd, "192.0.2.1", 7, "b", 1);
 		run(w);
 	}
@@ -792,7 +419,7 @@ static void strangers_do_not_keep_a_flow(void **state)
 	struct world *w = *state;
 
 	say(w, "10.0.2.15", 4000, "192.0.2.1", 7, "a");
-	wait_ms(w, 179000);
+	wait_ms(w, 59000);
 	arrive(host.fd, "192.0.2.66", 7, "b", 1);
 	run(w);
 	wait_ms(w, 1000);
@@ -805,6 +432,9 @@ static void answered_query_expires_soon(void **state)
 	int fd;
 
 	say(w, "10.0.2.15", 4000, "192.0.2.1", 7, "long");
+	arrive(host.fd, "192.0.2.1", 7, "long", 4);
+	run(w);
+	rig_clear(&w->rig);
 	say(w, "10.0.2.15", 4001, "192.0.2.53", 53, "q");
 	fd = host.fd;
 	wait_ms(w, 30000); /* unanswered: it waits */
@@ -964,6 +594,306 @@ static void flooded_flow_leaves_the_others_their_turn(void **state)
 	assert_int_equal(w->rig.frames, 201);
 }
 
+/* ---- batches --------------------------------------------------------------- */
+
+/* Without a tick, so that several wait for it. */
+static void queue(struct world *w, uint16_t sport, const char *dst,
+		  const void *data, size_t len)
+{
+	static uint8_t frame[RIG_FRAME_MAX];
+	size_t n = rig_udp(frame, "10.0.2.15", sport, dst, 7, data, len);
+
+	rig_send(&w->rig, frame, n);
+}
+
+static void datagrams_of_a_tick_are_one_call_for_a_socket(void **state)
+{
+	struct world *w = *state;
+	char text[LWR_ADDR_TEXT];
+	struct lwr_addr a;
+
+	for (uint32_t i = 0; i < 40; i++) {
+		a = lwr__addr_of_v4(0xc0000200 + i);
+		queue(w, (uint16_t)(4000 + i % 2), lwr__addr_text(&a, text),
+		      "data", 4);
+	}
+	assert_int_equal(host.calls, 0);
+	run(w);
+	assert_int_equal(host.calls, 2);
+	assert_int_equal(host.sends, 40);
+}
+
+static void equal_datagrams_to_one_peer_are_a_train(void **state)
+{
+	static uint8_t data[1000];
+	struct world *w = *state;
+
+	for (int i = 0; i < 10; i++) {
+		data[0] = (uint8_t)i;
+		queue(w, 4000, "192.0.2.1", data, i < 9 ? 1000 : 300);
+	}
+	run(w);
+	assert_int_equal(host.sends, 1);
+	assert_int_equal(host.seg, 1000);
+	assert_int_equal(host.len, 9300);
+	for (size_t i = 0; i < 10; i++)
+		assert_int_equal(host.data[i * 1000], i);
+}
+
+static void train_ends_where_something_differs(void **state)
+{
+	static uint8_t data[1000];
+	struct world *w = *state;
+
+	queue(w, 4000, "192.0.2.1", data, 1000);
+	queue(w, 4000, "192.0.2.1", data, 500); /* ends the train */
+	queue(w, 4000, "192.0.2.1", data, 500);
+	queue(w, 4000, "192.0.2.1", data, 501); /* larger */
+	queue(w, 4000, "192.0.2.2", data, 501); /* to another */
+	queue(w, 4000, "192.0.2.2", data, 0); /* empty */
+	queue(w, 4000, "192.0.2.2", data, 0);
+	run(w);
+	assert_int_equal(host.sends, 6);
+	assert_int_equal(host.calls, 1);
+}
+
+static void full_queue_is_sent_at_once(void **state)
+{
+	static uint8_t data[1400];
+	struct world *w = *state;
+
+	for (int i = 0; i < 500; i++)
+		queue(w, 4000, "192.0.2.1", data, sizeof(data));
+	assert_true(host.sends > 0);
+	run(w);
+	assert_true(host.sends >= 500 / 46 && host.sends < 20);
+}
+
+static void evicted_flow_has_sent_its_datagrams(void **state)
+{
+	struct world *w = *state; /* max_udp 8 */
+
+	for (uint16_t i = 0; i < 100; i++)
+		queue(w, (uint16_t)(4000 + i), "192.0.2.1", "data", 4);
+	run(w);
+	assert_int_equal(host.sends, 100);
+	assert_int_equal(stats(w)->udp_limited, 92);
+}
+
+static void datagrams_of_a_call_are_a_train_for_the_guest(void **state)
+{
+	static uint8_t data[1472];
+	struct world *w = *state;
+
+	w->rig.link.caps.uso_h2g = true;
+	say(w, "10.0.2.15", 4000, "192.0.2.1", 7, "a");
+	for (int i = 0; i < 20; i++)
+		arrive(host.fd, "192.0.2.1", 7, data, sizeof(data));
+	arrive(host.fd, "192.0.2.1", 7, data, 100);
+	arrive(host.fd, "192.0.2.1", 7, data, 0);
+	run(w);
+	assert_int_equal(w->rig.frames, 2);
+	assert_int_equal(w->rig.frame[0].gso, LWR_GSO_UDP);
+	assert_int_equal(w->rig.frame[0].gso_size, 1472);
+	assert_int_equal(w->rig.frame[0].len, 42 + 20 * 1472 + 100);
+	assert_int_equal(w->rig.frame[1].len, 42);
+}
+
+/* ---- TTL, DF, path MTU ------------------------------------------------------ */
+
+static void say_ip(struct world *w, uint8_t ttl, bool df)
+{
+	static uint8_t frame[RIG_FRAME_MAX];
+	size_t n = rig_udp(frame, "10.0.2.15", 4000, "192.0.2.1", 7, "a", 1);
+	uint16_t sum;
+
+	frame[14 + 6] = df ? 0x40 : 0;
+	frame[14 + 8] = ttl;
+	memset(frame + 14 + 10, 0, 2);
+	sum = lwr__csum(0, frame + 14, 20);
+	memcpy(frame + 14 + 10, &sum, 2);
+	rig_send(&w->rig, frame, n);
+	run(w);
+}
+
+static void ttl_and_df_of_the_guest_go_on(void **state)
+{
+	struct world *w = *state;
+
+	say_ip(w, 64, true);
+	assert_int_equal(host.ttl, 63);
+	assert_true(host.df);
+	say_ip(w, 2, true);
+	assert_int_equal(host.ttl, 1);
+	assert_int_equal(host.df_calls, 1);
+	say_ip(w, 255, false);
+	assert_int_equal(host.ttl, 254);
+	assert_false(host.df);
+	assert_int_equal(host.df_calls, 2);
+	/* The host's own are not behind a hop. */
+	w->rig.config.net.host_loopback = true;
+	say(w, "10.0.2.15", 4001, "10.0.2.2", 53, "q");
+	assert_int_equal(host.ttl, 0);
+	assert_false(host.df);
+	say(w, "fd00::15", 4000, "2001:db8::1", 7, "six");
+	assert_int_equal(host.ttl, 63);
+	assert_true(host.df);
+}
+
+static uint32_t rest_of(const struct rig_frame *f)
+{
+	struct lwr_cursor c = lwr__cursor(f->data + f->pkt.l4 + 4, 4);
+
+	return lwr__cursor_u32(&c);
+}
+
+static void too_large_for_the_hosts_path_is_told_with_the_mtu(void **state)
+{
+	struct world *w = *state;
+
+	host.send_error = -EMSGSIZE;
+	host.report = (struct lwr_sock_error){ .err = EMSGSIZE,
+					       .local = true,
+					       .mtu = 1400 };
+	say(w, "10.0.2.15", 4000, "192.0.2.1", 7, "a");
+	assert_int_equal(rest_of(rig_frame(&w->rig, 0)), 1400);
+	expect_unreachable(w, "10.0.2.2", 3, 4, "10.0.2.15", 4000, "192.0.2.1",
+			   7);
+	say(w, "fd00::15", 4000, "2001:db8::1", 7, "a");
+	assert_int_equal(rest_of(rig_frame(&w->rig, 0)), 1400);
+	expect_unreachable(w, "fd00::2", 2, 0, "fd00::15", 4000, "2001:db8::1",
+			   7);
+}
+
+static void report_by(struct world *w, const char *to, const char *by, int err,
+		      uint32_t mtu)
+{
+	struct host_sock *s = sock_of(host.fd);
+	struct lwr_addr a = rig_addr(by);
+
+	s->error = (struct lwr_sock_error){ .mtu = mtu };
+	(void)lwr__addr_to_sockaddr(&a, 0, &s->error.by);
+	report(w, to, 7, err);
+}
+
+static void routers_report_comes_from_the_router(void **state)
+{
+	struct world *w = *state;
+
+	say(w, "10.0.2.15", 4000, "192.0.2.1", 7, "a");
+	report_by(w, "192.0.2.1", "198.51.100.9", ETIME, 0);
+	expect_unreachable(w, "198.51.100.9", 11, 0, "10.0.2.15", 4000,
+			   "192.0.2.1", 7);
+	report_by(w, "192.0.2.1", "198.51.100.9", EMSGSIZE, 1280);
+	assert_int_equal(rest_of(rig_frame(&w->rig, 0)), 1280);
+	expect_unreachable(w, "198.51.100.9", 3, 4, "10.0.2.15", 4000,
+			   "192.0.2.1", 7);
+	report_by(w, "192.0.2.1", "192.0.2.1", ECONNREFUSED, 0);
+	expect_unreachable(w, "192.0.2.1", 3, 3, "10.0.2.15", 4000, "192.0.2.1",
+			   7);
+	report_by(w, "192.0.2.1", "192.0.2.1", ENOPROTOOPT, 0);
+	expect_unreachable(w, "192.0.2.1", 3, 2, "10.0.2.15", 4000, "192.0.2.1",
+			   7);
+	/* Nobody that a guest may hear of: the gateway speaks. */
+	report_by(w, "192.0.2.1", "127.0.0.1", EHOSTUNREACH, 0);
+	expect_unreachable(w, "10.0.2.2", 3, 1, "10.0.2.15", 4000, "192.0.2.1",
+			   7);
+	report_by(w, "192.0.2.1", "10.0.2.15", EHOSTUNREACH, 0);
+	expect_unreachable(w, "10.0.2.2", 3, 1, "10.0.2.15", 4000, "192.0.2.1",
+			   7);
+}
+
+static void errors_are_bounded_in_rate(void **state)
+{
+	struct world *w = *state;
+
+	for (int i = 0; i < 3000; i++) {
+		say(w, "10.0.2.15", 4000, "10.0.2.2", 7, "a");
+		rig_clear(&w->rig);
+	}
+	assert_int_equal(stats(w)->icmp_sent, 1000);
+	assert_int_equal(stats(w)->icmp_limited, 2000);
+	wait_ms(w, 500);
+	for (int i = 0; i < 3000; i++) {
+		say(w, "10.0.2.15", 4000, "10.0.2.2", 7, "a");
+		rig_clear(&w->rig);
+	}
+	assert_int_equal(stats(w)->icmp_sent, 1500);
+}
+
+/* ---- who is heard, who is evicted ------------------------------------------- */
+
+static void strangers_are_heard_if_asked_for(void **state)
+{
+	struct world *w = *state;
+
+	w->rig.config.udp_any = true;
+	say(w, "10.0.2.15", 4000, "192.0.2.1", 7, "a");
+	arrive(host.fd, "192.0.2.66", 9, "x", 1);
+	arrive(host.fd, "127.0.0.1", 9, "x", 1); /* not opened */
+	arrive(host.fd, "10.0.2.2", 9, "x", 1); /* what it would pass for */
+	run(w);
+	assert_int_equal(w->rig.frames, 1);
+	expect_received(w, 0, "192.0.2.66", 9, "10.0.2.15", 4000, "x");
+	w->rig.config.net.host_loopback = true;
+	arrive(host.fd, "127.0.0.1", 9, "y", 1);
+	run(w);
+	expect_received(w, 1, "10.0.2.2", 9, "10.0.2.15", 4000, "y");
+	wait_ms(w, 60000); /* but they do not keep the flow */
+	assert_int_equal(stats(w)->udp_live, 0);
+}
+
+static void say_on(struct world *w, struct lwr_link *link, uint16_t sport)
+{
+	static uint8_t frame[RIG_FRAME_MAX];
+	size_t n = rig_udp(frame, "10.0.2.15", sport, "192.0.2.1", 7, "a", 1);
+	struct lwr_frame_meta meta = { 0 };
+	struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)n, PBUF_RAM);
+
+	memcpy(p->payload, frame, n);
+	lwr__stack_input(link, p, &meta);
+	run(w);
+	wait_ms(w, 1);
+}
+
+static void greedy_link_evicts_its_own(void **state)
+{
+	struct world *w = *state; /* 8 flows for two links */
+	struct lwr_link *a = &w->rig.link;
+	struct lwr_link b = { .ops = a->ops,
+			      .caps = a->caps,
+			      .owner = a->owner };
+
+	assert_int_equal(lwr__stack_add_link(&w->rig.stack, &b), 0);
+	for (uint16_t i = 0; i < 3; i++)
+		say_on(w, &b, (uint16_t)(5000 + i));
+	for (uint16_t i = 0; i < 50; i++)
+		say_on(w, a, (uint16_t)(4000 + i));
+	assert_int_equal(b.stats.udp_live, 3);
+	assert_int_equal(a->stats.udp_live, 5);
+	/* Up to its share the other one gets what the first has too much. */
+	for (uint16_t i = 0; i < 50; i++)
+		say_on(w, &b, (uint16_t)(6000 + i));
+	assert_int_equal(b.stats.udp_live, 4);
+	assert_int_equal(a->stats.udp_live, 4);
+	assert_int_equal(a->stats.udp_limited, 45);
+	lwr__udp_link_down(&w->udp, &b); /* the rig's hook knows one link */
+	lwr__stack_remove_link(&b);
+	run(w);
+}
+
+static void limit_of_a_link_is_its_own(void **state)
+{
+	struct world *w = *state;
+
+	w->rig.config.net.limits.udp = 2;
+	for (uint16_t i = 0; i < 5; i++)
+		say(w, "10.0.2.15", (uint16_t)(4000 + i), "192.0.2.1", 7, "a");
+	assert_int_equal(stats(w)->udp_live, 2);
+	assert_int_equal(stats(w)->udp_limited, 3);
+	assert_int_equal(host.sends, 5);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -1005,6 +935,19 @@ int main(void)
 			full_ring_stops_reading_not_the_loop, setup_small_ring,
 			teardown),
 		TEST(flooded_flow_leaves_the_others_their_turn),
+		TEST(datagrams_of_a_tick_are_one_call_for_a_socket),
+		TEST(equal_datagrams_to_one_peer_are_a_train),
+		TEST(train_ends_where_something_differs),
+		TEST(full_queue_is_sent_at_once),
+		TEST(evicted_flow_has_sent_its_datagrams),
+		TEST(datagrams_of_a_call_are_a_train_for_the_guest),
+		TEST(ttl_and_df_of_the_guest_go_on),
+		TEST(too_large_for_the_hosts_path_is_told_with_the_mtu),
+		TEST(routers_report_comes_from_the_router),
+		TEST(errors_are_bounded_in_rate),
+		TEST(strangers_are_heard_if_asked_for),
+		TEST(greedy_link_evicts_its_own),
+		TEST(limit_of_a_link_is_its_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
