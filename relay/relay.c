@@ -86,6 +86,7 @@ static void on_end(void *arg, struct lwr_conn *c, enum lwr_conn_end end)
 static void on_udp(struct lwr_relay *r, const struct lwr_pkt *pkt)
 {
 	if (!lwr__dhcp_input(&r->services, pkt) &&
+	    !lwr__dhcp6_input(&r->services, pkt) &&
 	    !lwr__dns_server_input(&r->dns_server, pkt))
 		lwr__udp_input(&r->udp, pkt);
 }
