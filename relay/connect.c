@@ -252,16 +252,16 @@ static struct lwr_flow *new_flow(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 	return f;
 }
 
-/* Connects to `dest`, or to our own DNS if it is NULL. Returns it or -errno. */
+/* Connects to `dest`, or to our own DNS. Returns the socket or -errno. */
 static int open_host(struct lwr_tcp *t, struct lwr_link *link,
-		     const struct lwr_dest *dest, bool *done)
+		     const struct lwr_dest *dest, bool query, bool *done)
 {
 	struct sockaddr_storage ss;
 	socklen_t len;
 
-	*done = !dest;
+	*done = query;
 	(void)lwr__share_g2h(link, LWR_SHARE_CONNECT);
-	if (!dest)
+	if (query)
 		return lwr__dns_tcp_open(t->dns, link);
 	len = lwr__addr_to_sockaddr(&dest->addr, dest->port, &ss);
 	return lwr__sock_connect((struct sockaddr *)&ss, len, done);
@@ -269,11 +269,11 @@ static int open_host(struct lwr_tcp *t, struct lwr_link *link,
 
 static void start(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 		  const struct answer *a, struct lwr_syn *syn,
-		  const struct lwr_dest *dest)
+		  const struct lwr_dest *dest, bool query)
 {
 	struct lwr_flow *f;
 	bool done;
-	int fd = open_host(t, pkt->link, dest, &done);
+	int fd = open_host(t, pkt->link, dest, query, &done);
 
 	if (fd < 0) {
 		answer_error(t, a, fd);
@@ -332,7 +332,7 @@ static enum lwr_verdict ask(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 static void decide(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 		   const struct answer *a, struct lwr_syn *syn)
 {
-	struct lwr_dest guest = { pkt->dst, pkt->dport }, host;
+	struct lwr_dest guest = { pkt->dst, pkt->dport }, host = guest;
 	bool query = lwr__policy_is_query(pkt->link->net, &guest);
 	enum lwr_verdict v = LWR_ALLOW;
 	const char *limit = limit_reached(t, pkt->link);
@@ -342,7 +342,7 @@ static void decide(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 	if (v == LWR_ALLOW && !limit && !query)
 		v = ask(t, pkt, &host);
 	if (v == LWR_ALLOW && !limit) {
-		start(t, pkt, a, syn, query ? NULL : &host);
+		start(t, pkt, a, syn, &host, query);
 		return;
 	}
 	if (v == LWR_DENY) {

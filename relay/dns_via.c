@@ -302,7 +302,7 @@ static ssize_t read_part(struct lwr_dns_via *v)
 	ssize_t n;
 
 	if (!v->in)
-		v->in = malloc(PREFIX + LWR_DNS_MSG_MAX);
+		v->in = calloc(1, PREFIX + LWR_DNS_MSG_MAX);
 	if (!v->in)
 		return -ENOMEM;
 	iov.iov_base = v->in + v->have;
