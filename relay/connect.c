@@ -238,7 +238,8 @@ static struct lwr_flow *new_flow(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 	f->tcp = t;
 	f->syn = syn;
 	f->id = t->next_id++;
-	f->host = *dest;
+	if (dest)
+		f->host = *dest;
 	f->opened_ms = lwr__loop_now(t->stack->loop);
 	f->at_ms = f->opened_ms + config->connect_timeout_ms;
 	lwr__list_init(&f->on_ready);

@@ -462,13 +462,6 @@ def udp_echo_of_every_size_that_fits_a_frame(v):
 
 
 @case(families=True)
-def udp_echo_of_large_datagrams_at_a_large_mtu(v):
-    with bench("--mtu", "65520") as t:
-        for size in (1473, 4096, 30000, 65000):
-            udp_echo(t, v, size)
-
-
-@case(families=True)
 def large_datagram_to_the_guest_is_fragmented(v):
     with bench("--mtu", "1500") as t:
         sink = server.datagram(t.lan.s, t.lan.SERVER[v])
