@@ -40,15 +40,19 @@ int lwr__ring_push(struct lwr_ring *r, const struct lwr_frame *f)
 	return 0;
 }
 
+struct pbuf *lwr__ring_take(struct lwr_ring *r)
+{
+	struct pbuf *p = lwr__ring_at(r, 0)->p;
+
+	r->head++;
+	r->bytes -= p->tot_len;
+	return p;
+}
+
 void lwr__ring_pop(struct lwr_ring *r, uint32_t n)
 {
 	LWR_ASSERT(n <= lwr__ring_count(r));
-	while (n--) {
-		/* Off the ring first: the put may run a callback. */
-		struct pbuf *p = lwr__ring_at(r, 0)->p;
-
-		r->head++;
-		r->bytes -= p->tot_len;
-		lwr__frame_put(p);
-	}
+	/* Off the ring first: the put may run a callback. */
+	while (n--)
+		lwr__frame_put(lwr__ring_take(r));
 }

@@ -56,6 +56,9 @@ static inline struct lwr_frame *lwr__ring_at(const struct lwr_ring *r,
 	return &r->slot[(r->head + i) & (r->size - 1)];
 }
 
+/* Takes the first frame off; its references are the caller's, for the put. */
+struct pbuf *lwr__ring_take(struct lwr_ring *r);
+
 /* Releases the first n frames, n <= count. */
 void lwr__ring_pop(struct lwr_ring *r, uint32_t n);
 

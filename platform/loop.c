@@ -11,6 +11,11 @@
  * stopping to read for want of credit, and starting again, costs none. The
  * owner keeps the readiness it was told of until EAGAIN.
  *
+ * Other threads push a post on a list without locks and wake the loop; each
+ * tick begins with the posts. One async handle serves all, because libuv looks
+ * at every one that there is when any of them is sent. It is closed when the
+ * last thread that may send it has left.
+ *
  * When on_tick says that work is left, or while busy polling, an idle handle
  * keeps libuv from sleeping.
  */
@@ -38,17 +43,74 @@ static void set_idling(struct lwr_loop *l, bool idling)
 		uv_idle_stop(&l->idle);
 }
 
-static bool busy(const struct lwr_loop *l)
+bool lwr__loop_spins(const struct lwr_loop *l)
 {
 	return l->busy_poll_ns &&
 	       uv_hrtime() - l->last_work_ns < l->busy_poll_ns;
 }
 
+/* ---- posts ---------------------------------------------------------------- */
+
+/* False: it is queued already. */
+static bool enqueue(struct lwr_loop *l, struct lwr_post *p)
+{
+	if (atomic_exchange(&p->queued, true))
+		return false;
+	p->next = atomic_load_explicit(&l->posted, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak(&l->posted, &p->next, p))
+		;
+	return true;
+}
+
+void lwr__loop_post(struct lwr_loop *l, struct lwr_post *p)
+{
+	if (enqueue(l, p))
+		uv_async_send(&l->async);
+}
+
+/* All that is queued, the first one first. */
+static struct lwr_post *take_posts(struct lwr_loop *l)
+{
+	struct lwr_post *p, *next, *first = NULL;
+
+	if (!atomic_load_explicit(&l->posted, memory_order_relaxed))
+		return NULL;
+	for (p = atomic_exchange(&l->posted, NULL); p; p = next) {
+		next = p->next;
+		p->next = first;
+		first = p;
+	}
+	return first;
+}
+
+static void run_posts(struct lwr_loop *l)
+{
+	struct lwr_post *p, *next;
+
+	for (p = take_posts(l); p; p = next) {
+		next = p->next;
+		/* From here on it can be posted anew. */
+		atomic_store(&p->queued, false);
+		if (p->on_post(p))
+			enqueue(l, p);
+	}
+}
+
+/* The posts are run by the end of the tick. */
+static void on_async(uv_async_t *h)
+{
+	(void)h;
+}
+
+/* ---- ticks ---------------------------------------------------------------- */
+
 static void end_tick(struct lwr_loop *l)
 {
-	bool more = l->on_tick(l->arg);
+	bool more;
 
-	set_idling(l, more || busy(l));
+	run_posts(l);
+	more = l->on_tick(l->arg) || atomic_load(&l->posted);
+	set_idling(l, more || lwr__loop_spins(l));
 }
 
 static void on_prepare(uv_prepare_t *h)
@@ -86,15 +148,18 @@ int lwr__loop_init(struct lwr_loop *l, uv_loop_t *uv,
 {
 	int err;
 
-	*l = (struct lwr_loop){ .uv = uv, .on_tick = on_tick, .arg = arg };
+	*l = (struct lwr_loop){
+		.uv = uv, .on_tick = on_tick, .arg = arg, .posters = 1
+	};
 	l->epfd = epoll_create1(EPOLL_CLOEXEC);
 	if (l->epfd < 0)
 		return -errno;
 	err = uv_poll_init(uv, &l->ep_poll, l->epfd);
-	if (err) {
-		close(l->epfd);
-		return err;
-	}
+	if (err)
+		goto err_undo_epoll;
+	err = uv_async_init(uv, &l->async, on_async);
+	if (err)
+		goto err_undo_poll;
 	uv_prepare_init(uv, &l->prepare);
 	uv_check_init(uv, &l->check);
 	uv_idle_init(uv, &l->idle);
@@ -106,6 +171,12 @@ int lwr__loop_init(struct lwr_loop *l, uv_loop_t *uv,
 	uv_prepare_start(&l->prepare, on_prepare);
 	uv_check_start(&l->check, on_check);
 	return 0;
+
+err_undo_poll:
+	uv_close((uv_handle_t *)&l->ep_poll, NULL);
+err_undo_epoll:
+	close(l->epfd);
+	return err;
 }
 
 void lwr__loop_hold(struct lwr_loop *l)
@@ -133,9 +204,38 @@ static void close_handle(struct lwr_loop *l, uv_handle_t *h)
 	uv_close(h, on_handle_closed);
 }
 
+static void poster_left(struct lwr_loop *l)
+{
+	if (--l->posters == 0)
+		close_handle(l, (uv_handle_t *)&l->async);
+}
+
+void lwr__post_start(struct lwr_loop *l, struct lwr_post *p,
+		     bool (*on_post)(struct lwr_post *p))
+{
+	p->on_post = on_post;
+	l->posters++;
+	lwr__loop_hold(l);
+}
+
+void lwr__post_stop(struct lwr_loop *l, struct lwr_post *gone)
+{
+	struct lwr_post *p, *next;
+
+	for (p = take_posts(l); p; p = next) {
+		next = p->next;
+		atomic_store(&p->queued, false);
+		if (p != gone)
+			enqueue(l, p);
+	}
+	poster_left(l);
+	lwr__loop_release(l);
+}
+
 void lwr__loop_fini(struct lwr_loop *l, void (*on_closed)(void *arg))
 {
 	l->on_closed = on_closed;
+	poster_left(l);
 	close_handle(l, (uv_handle_t *)&l->ep_poll);
 	close_handle(l, (uv_handle_t *)&l->prepare);
 	close_handle(l, (uv_handle_t *)&l->check);

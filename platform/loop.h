@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The event loop: one libuv loop, one edge-triggered epoll set nested in it for
- * the host sockets of flows, timers, and the end of a tick. Loop thread only.
+ * the host sockets of flows, timers, posts from other threads, and the end of a
+ * tick. Loop thread only, but for lwr__loop_post().
  */
 #ifndef LWR_PLATFORM_LOOP_H
 #define LWR_PLATFORM_LOOP_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
@@ -31,6 +33,14 @@ struct lwr_timer {
 	void (*on_timer)(struct lwr_timer *t);
 };
 
+/* Work that any thread can ask the loop for; many requests are one call. */
+struct lwr_post {
+	struct lwr_post *next; /* on loop->posted */
+	_Atomic bool queued;
+	/* Returns true to be called again in the next tick. */
+	bool (*on_post)(struct lwr_post *p);
+};
+
 struct lwr_loop {
 	uv_loop_t *uv;
 	int epfd;
@@ -38,6 +48,9 @@ struct lwr_loop {
 	uv_prepare_t prepare;
 	uv_check_t check;
 	uv_idle_t idle;
+	uv_async_t async; /* wakes the loop for `posted` */
+	_Atomic(struct lwr_post *) posted; /* the last one first */
+	unsigned posters; /* posts that may be posted, and the loop itself */
 	/*
 	 * End of a tick, before the loop may sleep: flush, pump, drain, reap.
 	 * Returns true if work is left, and the loop then does not sleep.
@@ -51,7 +64,10 @@ struct lwr_loop {
 	void (*on_closed)(void *arg);
 };
 
-/* Returns 0 or -errno. `uv` is borrowed until lwr__loop_fini() completed. */
+/*
+ * Returns 0 or -errno; the memory then must live until the next turn of `uv`,
+ * which is borrowed until lwr__loop_fini() completed.
+ */
 int lwr__loop_init(struct lwr_loop *l, uv_loop_t *uv,
 		   bool (*on_tick)(void *arg), void *arg);
 
@@ -64,6 +80,17 @@ void lwr__loop_release(struct lwr_loop *l);
 
 /* Closes the loop's own handles; `on_closed` comes when nobody holds it. */
 void lwr__loop_fini(struct lwr_loop *l, void (*on_closed)(void *arg));
+
+/* p may be posted from now on, until the stop; that holds the loop. */
+void lwr__post_start(struct lwr_loop *l, struct lwr_post *p,
+		     bool (*on_post)(struct lwr_post *p));
+/* Nobody posts it any more; it is not called again. */
+void lwr__post_stop(struct lwr_loop *l, struct lwr_post *p);
+/* Any thread: p->on_post is called at the beginning of a tick. */
+void lwr__loop_post(struct lwr_loop *l, struct lwr_post *p);
+
+/* Busy polling: the loop will not sleep now. */
+bool lwr__loop_spins(const struct lwr_loop *l);
 
 /* Note that a frame or event was handled: feeds --busy-poll. */
 void lwr__loop_worked(struct lwr_loop *l);

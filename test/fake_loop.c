@@ -210,6 +210,43 @@ void lwr__loop_release(struct lwr_loop *l)
 	l->holds--;
 }
 
+static void on_posted(void *ctx, const void *data, size_t len)
+{
+	struct lwr_post *p = ctx;
+
+	(void)data;
+	(void)len;
+	if (atomic_exchange(&p->queued, false) && p->on_post(p))
+		lwr__loop_post(fl.loop, p);
+}
+
+void lwr__post_start(struct lwr_loop *l, struct lwr_post *p,
+		     bool (*on_post)(struct lwr_post *p))
+{
+	p->on_post = on_post;
+	l->holds++;
+}
+
+void lwr__post_stop(struct lwr_loop *l, struct lwr_post *p)
+{
+	atomic_store(&p->queued, false);
+	l->holds--;
+}
+
+/* From the one thread that there is. */
+void lwr__loop_post(struct lwr_loop *l, struct lwr_post *p)
+{
+	(void)l;
+	if (!atomic_exchange(&p->queued, true))
+		fake_at(0, on_posted, p);
+}
+
+bool lwr__loop_spins(const struct lwr_loop *l)
+{
+	(void)l;
+	return false;
+}
+
 void lwr__loop_worked(struct lwr_loop *l)
 {
 	(void)l;
