@@ -40,13 +40,12 @@
 #include "core/log.h"
 #include "core/pkt.h"
 #include "core/stack.h"
+#include "netif/vnet.h"
 #include "platform/loop.h"
 
 #include "lwip/pbuf.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <linux/virtio_net.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,13 +53,9 @@
 #include <unistd.h>
 #include <uv.h>
 
-#ifndef VIRTIO_NET_HDR_GSO_UDP_L4 /* Linux 6.2 */
-#define VIRTIO_NET_HDR_GSO_UDP_L4 5
-#endif
-
 enum {
 	FRAME_MAX = 65550, /* 65535 bytes of IP, Ethernet, a byte to see more */
-	VNET_LEN = sizeof(struct virtio_net_hdr),
+	VNET_LEN = LWR_VNET_LEGACY, /* as platform/tap.h sets it */
 	READ_ROOM = FRAME_MAX + VNET_LEN + 4, /* 4: for alignment */
 	BATCH = 64,
 	SMALL = 512, /* bytes: a request, an acknowledgement */
@@ -70,12 +65,7 @@ enum {
 	MTU_VNET = 1500, /* defaults */
 	MTU_PLAIN = 65520,
 	MTU_LEAST = 576,
-	UDP_HLEN = 8,
-	UDP_CSUM = 6, /* offsets of the checksum fields */
-	TCP_CSUM = 16,
 };
-
-static_assert(VNET_LEN == 10, "the header as platform/tap.h sets it");
 
 struct tap {
 	struct lwr_link link;
@@ -120,35 +110,6 @@ static void fail(struct tap *t, int err)
 
 /* ---- guest to host ------------------------------------------------------ */
 
-/* False: no header that a kernel would write. */
-static bool parse_vnet(const uint8_t *p, struct lwr_frame_meta *meta)
-{
-	struct virtio_net_hdr h;
-
-	memcpy(&h, p, sizeof(h));
-	meta->csum_ok = (h.flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM |
-				    VIRTIO_NET_HDR_F_DATA_VALID)) != 0;
-	meta->gso_size = h.gso_size;
-	switch (h.gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
-	case VIRTIO_NET_HDR_GSO_NONE:
-		meta->gso = LWR_GSO_NONE;
-		meta->gso_size = 0;
-		return true;
-	case VIRTIO_NET_HDR_GSO_TCPV4:
-		meta->gso = LWR_GSO_TCP4;
-		break;
-	case VIRTIO_NET_HDR_GSO_TCPV6:
-		meta->gso = LWR_GSO_TCP6;
-		break;
-	case VIRTIO_NET_HDR_GSO_UDP_L4:
-		meta->gso = LWR_GSO_UDP;
-		break;
-	default:
-		return false;
-	}
-	return h.gso_size > 0;
-}
-
 /* Bytes to skip so that the IP header of a frame read there is aligned. */
 static size_t align_pad(const struct tap *t, const uint8_t *room)
 {
@@ -164,7 +125,7 @@ static void take_frame(struct tap *t, uint8_t *p, size_t n)
 	struct pbuf *pb;
 
 	if (t->vnet) {
-		if (n < VNET_LEN || !parse_vnet(p, &meta)) {
+		if (n < VNET_LEN || !lwr__vnet_parse(p, VNET_LEN, &meta)) {
 			t->link.stats.drop_malformed++;
 			return;
 		}
@@ -226,29 +187,6 @@ static void read_batch(struct tap *t)
 
 /* ---- host to guest ------------------------------------------------------ */
 
-static void build_vnet(const struct lwr_frame *f, struct virtio_net_hdr *h)
-{
-	static const uint8_t type[] = {
-		[LWR_GSO_NONE] = VIRTIO_NET_HDR_GSO_NONE,
-		[LWR_GSO_TCP4] = VIRTIO_NET_HDR_GSO_TCPV4,
-		[LWR_GSO_TCP6] = VIRTIO_NET_HDR_GSO_TCPV6,
-		[LWR_GSO_UDP] = VIRTIO_NET_HDR_GSO_UDP_L4,
-	};
-
-	memset(h, 0, sizeof(*h));
-	if (f->needs_csum) {
-		h->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-		h->csum_start = f->l4_off;
-		h->csum_offset = f->hdr_len - f->l4_off == UDP_HLEN ? UDP_CSUM :
-								      TCP_CSUM;
-	}
-	if (f->gso != LWR_GSO_NONE) {
-		h->gso_type = type[f->gso];
-		h->gso_size = f->gso_size;
-		h->hdr_len = f->hdr_len;
-	}
-}
-
 /* The parts of a chain; returns their number, 0 when they are too many. */
 static int gather(const struct pbuf *p, struct iovec *iov)
 {
@@ -287,16 +225,16 @@ static void count(struct tap *t, uint32_t bytes)
 static int write_vnet(struct tap *t, const struct lwr_frame *f)
 {
 	struct iovec iov[1 + IOV_MAX_FRAME];
-	struct virtio_net_hdr h;
+	uint8_t vnet[VNET_LEN];
 	int n = gather(f->p, iov + 1);
 
 	if (n == 0)
 		n = gather_copy(t, f->p, iov + 1);
 	if (n == 0)
 		return -ENOMEM;
-	build_vnet(f, &h);
-	iov[0].iov_base = &h;
-	iov[0].iov_len = sizeof(h);
+	lwr__vnet_build(vnet, VNET_LEN, f);
+	iov[0].iov_base = vnet;
+	iov[0].iov_len = VNET_LEN;
 	if (writev(t->fd, iov, n + 1) < 0)
 		return -errno;
 	count(t, f->p->tot_len);
