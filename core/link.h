@@ -52,6 +52,11 @@ struct lwr_link_ops {
 	void (*drain)(struct lwr_link *link);
 	/* Starts closing; the owner of the link frees it when that is done. */
 	void (*close)(struct lwr_link *link);
+	/*
+	 * NULL, or: puts frames back that the far side has taken. lwIP does not
+	 * retransmit a segment while somebody refers to it.
+	 */
+	void (*reclaim)(struct lwr_link *link);
 };
 
 /* Flows of datagrams of one link. */

@@ -230,12 +230,25 @@ void lwr__stack_settle(struct lwr_conn *c)
 	}
 }
 
+static void reclaim_all(struct lwr_stack *s)
+{
+	struct lwr_link *link;
+	struct lwr_list *n;
+
+	for (n = s->links.next; n != &s->links; n = n->next) {
+		link = LWR_CONTAINER(n, struct lwr_link, node);
+		if (link->ops->reclaim)
+			link->ops->reclaim(link);
+	}
+}
+
 static void on_slow(struct lwr_timer *t)
 {
 	struct lwr_stack *s = LWR_CONTAINER(t, struct lwr_stack, slow);
 	struct lwr_list todo, *n;
 	struct lwr_conn *c;
 
+	reclaim_all(s);
 	lwr__list_move(&s->due, &todo);
 	while ((n = lwr__list_take(&todo))) {
 		c = LWR_CONTAINER(n, struct lwr_conn, on_due);

@@ -44,6 +44,7 @@
 	X(udp_denied, "UDP datagrams refused by policy")                       \
 	X(udp_live, "UDP flows open now")                                      \
 	X(udp_full, "datagrams dropped at a full host socket")                 \
+	X(push_full, "times that a guest's thread found its ring full")        \
 	X(echo_opened, "echo flows to external hosts opened")                  \
 	X(echo_limited, "echo flows evicted or refused at a limit")            \
 	X(echo_denied, "echo requests refused by policy")                      \

@@ -264,6 +264,7 @@ struct lwr_counters {
 	uint64_t drop_ttl;
 	uint64_t icmp_limited;
 	uint64_t udp_full;
+	uint64_t push_full;
 	uint64_t echo_opened;
 	uint64_t echo_limited;
 	uint64_t echo_denied;
