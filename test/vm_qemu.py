@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""A stock Linux guest in QEMU, over the stream link and over tap: it asks for its
-address, fetches, pushes, half-closes, and runs iperf3."""
+"""A stock Linux guest in QEMU, over the stream, the datagram and a tap link, and in
+User Mode Linux over messages: it asks for its address, fetches, pushes,
+half-closes, and runs iperf3."""
 
 import contextlib
 import hashlib
@@ -122,18 +123,42 @@ def servers_of_the_guest():
         servers.close()
 
 
-def over_stream():
-    vm.kernel()
+def on_link(kind, run):
+    """run(relay, servers) starts a guest; what it saw."""
+    if is_passt() and kind != "stream":
+        raise Skip("passt has no such link")
     with servers_of_the_guest() as servers:
-        relay = Relay(shared_lan().r, "--dns", servers.dns.endpoint(), "--mtu", "1500")
+        relay = Relay(shared_lan().r, "--dns", servers.dns.endpoint(), "--mtu", "1500",
+                      kind=kind)
         try:
-            seen = boot(shared_lan().r, [
-                "-netdev", "stream,id=n,server=off,addr.type=unix,addr.path=" + relay.path,
-                "-device", "virtio-net-pci,netdev=n,romfile="], servers)
+            seen = run(relay, servers)
             relay.stop_process()
             return seen
         finally:
             relay.kill()
+
+
+def over_stream():
+    vm.kernel()
+    return on_link("stream", lambda relay, servers: boot(shared_lan().r, [
+        "-netdev", "stream,id=n,server=off,addr.type=unix,addr.path=" + relay.path,
+        "-device", "virtio-net-pci,netdev=n,romfile="], servers))
+
+
+def over_dgram():
+    vm.kernel()
+    return on_link("dgram", lambda relay, servers: boot(shared_lan().r, [
+        "-netdev", "dgram,id=n,local.type=unix,local.path=%s/vm,remote.type=unix,"
+        "remote.path=%s" % (relay.dir, relay.path),
+        "-device", "virtio-net-pci,netdev=n,romfile="], servers))
+
+
+def in_user_mode():
+    vm.uml()
+    return on_link("seqpacket", lambda relay, servers: vm.UserMode(
+        shared_lan().r, servers.script(),
+        "vec0:transport=bess,dst=%s,depth=128,gro=1,mac=52:54:00:12:34:56" % relay.path,
+        BOOT_SECONDS).results())
 
 
 def over_tap():
@@ -169,7 +194,8 @@ def over_tap():
             between.close()
 
 
-WORLDS = {"stream": over_stream, "tap": over_tap}
+WORLDS = {"stream": over_stream, "dgram": over_dgram, "tap": over_tap,
+          "usermode": in_user_mode}
 _seen = {}
 
 

@@ -20,12 +20,14 @@ def is_passt():
 
 
 class Relay:
-    """`serve` on a stream link, in namespace `netns`."""
+    """`serve` on a link of a kind, with its options, in namespace `netns`."""
 
-    def __init__(self, netns, *options, before=None, environ=None):
+    def __init__(self, netns, *options, kind="stream", profile="", before=None,
+                 environ=None):
         self.dir = scratch()
         self.path = os.path.join(self.dir, "link")
         self.stats_path = os.path.join(self.dir, "stats.json")
+        self.link = "%s:%s%s" % (kind, self.path, profile)
         self.options = options
         self.stopped = False
         start = self._start_passt if is_passt() else self._start
@@ -33,7 +35,7 @@ class Relay:
 
     def _start(self, netns, before, environ):
         read_end, write_end = os.pipe()
-        argv = [program(), "serve", "--link", "stream:" + self.path,
+        argv = [program(), "serve", "--link", self.link,
                 "--ready-fd", str(write_end), "--stats", self.stats_path]
         env = dict(os.environ, **environ) if environ else None
         process = Process(argv + list(self.options), netns, pass_fds=[write_end],

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A Linux guest in QEMU without KVM: Debian's cloud kernel, unpacked and never
-installed, and an initramfs made here of busybox, a script and what it needs."""
+"""Linux guests without KVM, of packages that are unpacked and never installed:
+Debian's cloud kernel in QEMU, and User Mode Linux. Their root is made here of
+busybox, a script and what it needs."""
 
 import functools
 import glob
@@ -15,6 +16,7 @@ from .case import Failure, Skip
 from .world import Process, run, scratch
 
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
+UML_PACKAGE = "user-mode-linux"
 MODULES = ("virtio_pci", "virtio_net", "af_packet", "ipv6")
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CACHE = os.path.join(ROOT, "build", "cache", "vm")
@@ -29,43 +31,59 @@ def need(*commands):
 @functools.lru_cache(maxsize=None)
 def kernel():
     """The directory of the unpacked package; fetched once."""
-    if not glob.glob(CACHE + "/tree/boot/vmlinuz-*"):
-        need("apt-get", "apt-cache", "dpkg")
-        try:
-            os.makedirs(CACHE, exist_ok=True)
-            _fetch_or_update()
-        except (Failure, OSError) as problem:
-            raise Skip("the kernel package cannot be had: %s" % problem)
-    return CACHE + "/tree"
+    return _unpacked("tree", "boot/vmlinuz-*", _kernel_package)
 
 
-def _fetch_or_update():
-    try:
-        _fetch()
-    except Failure:  # the package lists may be missing or old
-        run("apt-get", "-qq", "update", check=False, seconds=60)
-        _fetch()
+@functools.lru_cache(maxsize=None)
+def uml():
+    """The program of User Mode Linux."""
+    installed = shutil.which("linux.uml")
+    if installed:
+        return installed
+    return _unpacked("uml", "usr/bin/linux.uml", lambda: UML_PACKAGE) + "/usr/bin/linux.uml"
 
 
-def _fetch():
+def _kernel_package():
     depends = run("apt-cache", "depends", KERNEL_PACKAGE)
     found = re.search(r"Depends: (linux-image-\S+)", depends)
     if not found:
         raise Failure("apt knows no %s" % KERNEL_PACKAGE)
-    run("sh", "-c", 'cd "$0" && apt-get -qq download "$1"', CACHE, found.group(1), seconds=120)
-    package = glob.glob(CACHE + "/linux-image-*.deb")[0]
+    return found.group(1)
+
+
+def _unpacked(name, wanted, package):
+    tree = os.path.join(CACHE, name)
+    if not glob.glob(os.path.join(tree, wanted)):
+        need("apt-get", "apt-cache", "dpkg")
+        try:
+            os.makedirs(CACHE, exist_ok=True)
+            _fetch_or_update(tree, package)
+        except (Failure, OSError) as problem:
+            raise Skip("the package of the guest cannot be had: %s" % problem)
+    return tree
+
+
+def _fetch_or_update(tree, package):
+    try:
+        _fetch(tree, package())
+    except Failure:  # the package lists may be missing or old
+        run("apt-get", "-qq", "update", check=False, seconds=60)
+        _fetch(tree, package())
+
+
+def _fetch(tree, package):
+    run("sh", "-c", 'cd "$0" && apt-get -qq download "$1"', CACHE, package, seconds=120)
+    archive = glob.glob("%s/%s_*.deb" % (CACHE, package))[0]
     partial = CACHE + "/partial"
     shutil.rmtree(partial, True)
-    run("dpkg", "-x", package, partial, seconds=60)
-    os.unlink(package)
-    os.rename(partial, CACHE + "/tree")
+    run("dpkg", "-x", archive, partial, seconds=60)
+    os.unlink(archive)
+    os.rename(partial, tree)
 
 
-def _module_path(tree, name):
+def _module_path(place, name):
     wanted = name.replace("_", "[-_]")
-    found = (glob.glob("%s/lib/modules/*/kernel/**/%s.ko*" % (tree, wanted), recursive=True)
-             or glob.glob("%s/usr/lib/modules/*/kernel/**/%s.ko*" % (tree, wanted),
-                          recursive=True))
+    found = glob.glob("%s/*/kernel/**/%s.ko*" % (place, wanted), recursive=True)
     return found[0] if found else None  # none: it is built in
 
 
@@ -75,12 +93,12 @@ def _module_bytes(path):
     return lzma.decompress(data) if path.endswith(".xz") else data
 
 
-def modules(tree):
-    """[(name, bytes)] in the order in which they are loaded."""
+def modules(place, names):
+    """[(name, bytes)] in the order in which they are loaded, of a lib/modules."""
     out, seen = [], set()
 
     def add(name):
-        path = _module_path(tree, name)
+        path = _module_path(place, name)
         if name in seen or not path:
             return
         seen.add(name)
@@ -90,7 +108,7 @@ def modules(tree):
             add(other)
         out.append((name, data))
 
-    for name in MODULES:
+    for name in names:
         add(name)
     return out
 
@@ -121,10 +139,6 @@ class Cpio:
         self.out += data
         self.out += bytes(-len(self.out) % 4)
 
-    def add_file(self, path):
-        with open(path, "rb") as file:
-            self.add(path.lstrip("/"), file.read())
-
     def finish(self):
         self.add("TRAILER!!!", b"", 0)
         return gzip.compress(bytes(self.out), 1)
@@ -137,6 +151,7 @@ mkdir -p /proc /sys /dev /tmp /etc
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 for m in $(cat /modules/order); do insmod /modules/$m.ko || echo "insmod $m failed"; done
 ip link set lo up
+ip link set vec0 name eth0 2>/dev/null
 sh /script
 echo SCRIPT-ENDED
 sync
@@ -155,41 +170,45 @@ esac
 """
 
 
-def initramfs(script):
-    cpio = Cpio()
-    busybox = shutil.which("busybox")
-    with open(busybox, "rb") as file:
-        cpio.add("bin/busybox", file.read())
-    cpio.add("init", INIT.encode())
-    cpio.add("dhcp", DHCP_SCRIPT.encode())
-    cpio.add("script", script.encode())
-    order = []
-    for name, data in modules(kernel()):
-        cpio.add("modules/%s.ko" % name, data)
-        order.append(name)
-    cpio.add("modules/order", " ".join(order).encode())
+def contents(script, loaded=()):
+    """{path: bytes} of a guest's root; `loaded` are modules, as modules() says."""
+    found = {"init": INIT.encode(), "dhcp": DHCP_SCRIPT.encode(),
+             "script": script.encode(),
+             "modules/order": " ".join(name for name, _ in loaded).encode()}
+    for name, data in loaded:
+        found["modules/%s.ko" % name] = data
+    paths = {"bin/busybox": shutil.which("busybox")}
     iperf3 = shutil.which("iperf3")
     if iperf3:
-        with open(iperf3, "rb") as file:
-            cpio.add("bin/iperf3", file.read())
-        for library in libraries(iperf3):
-            cpio.add_file(library)
+        paths["bin/iperf3"] = iperf3
+        paths.update((x.lstrip("/"), x) for x in libraries(iperf3))
+    for name, path in paths.items():
+        with open(path, "rb") as file:
+            found[name] = file.read()
+    return found
+
+
+def _kernel_modules():
+    found = glob.glob(kernel() + "/**/lib/modules", recursive=True)
+    return found[0] if found else ""
+
+
+def _uml_modules():
+    return os.path.join(os.path.dirname(uml()), "..", "lib", "uml", "modules")
+
+
+def initramfs(script):
+    cpio = Cpio()
+    for path, data in contents(script, modules(_kernel_modules(), MODULES)).items():
+        cpio.add(path, data)
     return cpio.finish()
 
 
-class Machine:
-    """QEMU with a network given by its arguments; runs the script and ends."""
+class Guest:
+    """A guest that runs a script and ends."""
 
-    def __init__(self, netns, script, network, seconds):
-        need("qemu-system-x86_64", "busybox")
-        image = os.path.join(scratch(), "initramfs")
-        with open(image, "wb") as file:
-            file.write(initramfs(script))
-        self.process = Process(
-            ["qemu-system-x86_64", "-M", "pc,accel=tcg", "-m", "512", "-smp", "1",
-             "-nographic", "-nodefaults", "-no-reboot", "-serial", "stdio", "-kernel",
-             glob.glob(kernel() + "/boot/vmlinuz-*")[0], "-initrd", image, "-append",
-             "console=ttyS0 quiet panic=-1 mitigations=off net.ifnames=0"] + network, netns)
+    def __init__(self, argv, netns, seconds):
+        self.process = Process(argv, netns)
         self.seconds = seconds
 
     def results(self):
@@ -201,3 +220,37 @@ class Machine:
                 said[-600:], self.process.err()[-300:]))
         lines = [x.split() for x in said.splitlines() if x.startswith("RESULT ")]
         return {words[1]: words[2:] for words in lines if len(words) > 1}
+
+
+class Machine(Guest):
+    """QEMU with a network given by its arguments."""
+
+    def __init__(self, netns, script, network, seconds):
+        need("qemu-system-x86_64", "busybox")
+        image = os.path.join(scratch(), "initramfs")
+        with open(image, "wb") as file:
+            file.write(initramfs(script))
+        super().__init__(
+            ["qemu-system-x86_64", "-M", "pc,accel=tcg", "-m", "512", "-smp", "1",
+             "-nographic", "-nodefaults", "-no-reboot", "-serial", "stdio", "-kernel",
+             glob.glob(kernel() + "/boot/vmlinuz-*")[0], "-initrd", image, "-append",
+             "console=ttyS0 quiet panic=-1 mitigations=off net.ifnames=0"] + network,
+            netns, seconds)
+
+
+class UserMode(Guest):
+    """User Mode Linux; its root is a directory of the host."""
+
+    def __init__(self, netns, script, network, seconds):
+        need("busybox")
+        root = scratch()
+        for path, data in contents(script, modules(_uml_modules(), ["ipv6"])).items():
+            full = os.path.join(root, path)
+            os.makedirs(os.path.dirname(full), exist_ok=True)
+            with open(full, "wb") as file:
+                file.write(data)
+            os.chmod(full, 0o755)
+        super().__init__(
+            [uml(), "mem=256M", "rootfstype=hostfs", "rootflags=" + root, "rw",
+             "init=/init", "con=null", "con0=fd:0,fd:1", "quiet", "uml_dir=" + scratch(),
+             network], netns, seconds)
