@@ -241,10 +241,14 @@ void lwr__dns_parse(struct lwr_dns *d, const char *text)
 /* An error leaves what is known. */
 static void look(struct lwr_dns *d)
 {
-	char text[FILE_MAX];
+	char text[FILE_MAX], search[sizeof(d->search)];
 
-	if (lwr__resolv_read(d->path, &d->stamp_ns, text, sizeof(text)) > 0)
-		lwr__dns_parse(d, text);
+	if (lwr__resolv_read(d->path, &d->stamp_ns, text, sizeof(text)) <= 0)
+		return;
+	memcpy(search, d->search, sizeof(search));
+	lwr__dns_parse(d, text);
+	if (d->on_search && strcmp(search, d->search) != 0)
+		d->on_search(d);
 }
 
 int lwr__dns_init(struct lwr_dns *d, const struct lwr_config *config,

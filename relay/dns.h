@@ -21,6 +21,7 @@ struct lwr_dns {
 	uint32_t generation; /* changes whenever they do */
 	/* Search domains, one blank between two, or "". */
 	char search[LWR_DOMAIN_MAX + 1];
+	void (*on_search)(struct lwr_dns *d); /* they changed; or NULL */
 	const char *path; /* /etc/resolv.conf; borrowed */
 	int64_t stamp_ns; /* of the file that was last read; 0: none */
 	uint64_t read_ms; /* when it was last looked at, while not followed */

@@ -8,9 +8,11 @@
  * The relay never asks in return: every frame of a guest says its hardware
  * address, and ARP its sender's (core/neighbour.c).
  *
- * A guest that claims one of our addresses (ARP announcement, sender address
- * ours) is not contradicted: that would only be a quarrel without end. A guest
- * that probes for one of them is told, and so learns of the conflict.
+ * A guest that probes for one of our addresses is told, and so learns of the
+ * conflict. One that claims it (as an ARP sender, or by an advertisement of its
+ * own) is contradicted before all, since there may be other guests on the link
+ * whom it would mislead, but only once in ten seconds (RFC 5227 2.4 c): not a
+ * quarrel without end.
  *
  * Neighbour solicitations must have come from this link (hop limit 255) and be
  * whole in every option, else they are dropped as RFC 4861 7.1.1 asks. The
@@ -32,6 +34,7 @@ enum {
 	ARP_ETHERNET = 1,
 	ARP_REQUEST = 1,
 	ARP_REPLY = 2,
+	DEFEND_MS = 10 * 1000, /* RFC 5227 1.1 */
 };
 
 struct arp {
@@ -62,7 +65,9 @@ static bool parse_arp(const struct lwr_pkt *pkt, struct arp *a)
 	       !(a->mac[0] & 1);
 }
 
-static void send_arp_reply(struct lwr_link *link, const struct arp *a)
+/* A reply, or an announcement if `a` says so (RFC 5227 1.1). */
+static void send_arp(struct lwr_link *link, uint16_t op, const struct arp *a,
+		     const uint8_t to[6])
 {
 	struct pbuf *p = lwr__send_alloc(ARP_LEN);
 	struct lwr_cursor c;
@@ -75,15 +80,37 @@ static void send_arp_reply(struct lwr_link *link, const struct arp *a)
 	lwr__cursor_put_u16(&c, ARP_ETHERNET);
 	lwr__cursor_put_u16(&c, LWR_ETHERTYPE_IP4);
 	lwr__cursor_put_u16(&c, 6 << 8 | 4);
-	lwr__cursor_put_u16(&c, ARP_REPLY);
+	lwr__cursor_put_u16(&c, op);
 	lwr__cursor_put_bytes(&c, link->net->gateway_mac, 6);
 	lwr__cursor_put_bytes(&c, a->target.b + 12, 4);
 	lwr__cursor_put_bytes(&c, a->mac, 6);
 	lwr__cursor_put_bytes(&c, a->sender.b + 12, 4);
-	lwr__send_eth(link, p, LWR_ETHERTYPE_ARP, a->mac);
+	lwr__send_eth(link, p, LWR_ETHERTYPE_ARP, to);
 }
 
-bool lwr__arp_input(const struct lwr_pkt *pkt)
+/* True if it is time to defend an address again. */
+static bool may_defend(struct lwr_services *s, struct lwr_link *link)
+{
+	struct lwr_lan *lan = lwr__services_lan(s, link);
+	uint64_t now = lwr__loop_now(s->stack->loop);
+
+	if (!lan || (lan->defended_ms && now - lan->defended_ms < DEFEND_MS))
+		return false;
+	lan->defended_ms = now;
+	return true;
+}
+
+static void announce(struct lwr_link *link, const struct lwr_addr *own)
+{
+	static const uint8_t everybody[6] = {
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff
+	};
+	const struct arp a = { .sender = *own, .target = *own };
+
+	send_arp(link, ARP_REQUEST, &a, everybody);
+}
+
+bool lwr__arp_input(struct lwr_services *s, const struct lwr_pkt *pkt)
 {
 	struct arp a;
 
@@ -95,10 +122,13 @@ bool lwr__arp_input(const struct lwr_pkt *pkt)
 	}
 	lwr__neighbours_learn(&pkt->link->neighbours, pkt->link->net, &a.sender,
 			      a.mac);
-	if (a.op == ARP_REQUEST &&
-	    lwr__policy_is_local(pkt->link->net, &a.target) &&
-	    !lwr__policy_is_local(pkt->link->net, &a.sender))
-		send_arp_reply(pkt->link, &a);
+	if (lwr__policy_is_local(pkt->link->net, &a.sender)) {
+		if (may_defend(s, pkt->link))
+			announce(pkt->link, &a.sender);
+	} else if (a.op == ARP_REQUEST &&
+		   lwr__policy_is_local(pkt->link->net, &a.target)) {
+		send_arp(pkt->link, ARP_REPLY, &a, a.mac);
+	}
 	return true;
 }
 
@@ -164,13 +194,11 @@ static bool parse_solicit(const struct lwr_pkt *pkt, struct lwr_addr *target)
 	return options_valid(&c, probe);
 }
 
-/* To the asking guest, or to everyone where it may not be addressed yet. */
-static void send_advert(const struct lwr_pkt *pkt,
-			const struct lwr_addr *target)
+/* To the asking guest, or to all where there is none that may be addressed. */
+static void send_advert(struct lwr_link *link, const struct lwr_addr *target,
+			const struct lwr_addr *to)
 {
-	bool probe = lwr__addr_is_any(&pkt->src);
-	struct lwr_addr dst = probe ? lwr__addr_from16(all_nodes) : pkt->src;
-	struct lwr_link *link = pkt->link;
+	struct lwr_addr dst = to ? *to : lwr__addr_from16(all_nodes);
 	struct pbuf *p = lwr__send_alloc(ND_ADVERT_LEN);
 	struct lwr_cursor c;
 	uint16_t sum;
@@ -184,7 +212,7 @@ static void send_advert(const struct lwr_pkt *pkt,
 	lwr__cursor_put_u8(&c, 0);
 	lwr__cursor_put_u16(&c, 0);
 	lwr__cursor_put_u8(&c, (uint8_t)(ND_ROUTER | ND_OVERRIDE |
-					 (probe ? 0 : ND_SOLICITED)));
+					 (to ? ND_SOLICITED : 0)));
 	lwr__cursor_put_bytes(&c, (uint8_t[3]){ 0 }, 3);
 	lwr__cursor_put_bytes(&c, target->b, 16);
 	lwr__cursor_put_u8(&c, OPT_TARGET_MAC);
@@ -197,25 +225,51 @@ static void send_advert(const struct lwr_pkt *pkt,
 	lwr__send_ip(link, p, target, &dst, LWR_PROTO_ICMP6, ND_HOP_LIMIT);
 }
 
-bool lwr__ndp_input(const struct lwr_pkt *pkt)
+/*
+ * A guest's advertisement is only looked at for one of our addresses: where
+ * guests are, their other packets say.
+ */
+static void on_advert(struct lwr_services *s, const struct lwr_pkt *pkt)
 {
+	struct lwr_cursor c = lwr__cursor(pkt->data + pkt->l4, pkt->l4_len);
 	struct lwr_addr target;
-	uint8_t type;
+	uint8_t b[16];
 
-	if (pkt->ethertype != LWR_ETHERTYPE_IP6 ||
-	    pkt->proto != LWR_PROTO_ICMP6 || pkt->fragment)
-		return false;
-	type = pkt->data[pkt->l4];
-	if (type != ND_SOLICIT && type != ND_ADVERT)
-		return false;
-	if (type == ND_ADVERT)
-		return true;
+	lwr__cursor_bytes(&c, NULL, 8);
+	lwr__cursor_bytes(&c, b, sizeof(b));
+	target = lwr__addr_from16(b);
+	if (c.bad || pkt->ttl != ND_HOP_LIMIT || lwr__addr_is4(&target) ||
+	    !lwr__policy_is_local(pkt->link->net, &target))
+		return;
+	if (may_defend(s, pkt->link))
+		send_advert(pkt->link, &target, NULL);
+}
+
+static void on_solicit(const struct lwr_pkt *pkt)
+{
+	bool probe = lwr__addr_is_any(&pkt->src);
+	struct lwr_addr target;
+
 	if (!parse_solicit(pkt, &target))
 		pkt->link->stats.drop_malformed++;
 	else if (!lwr__policy_source(pkt->link->net, &pkt->src))
 		pkt->link->stats.drop_source++;
 	else if (!lwr__addr_is4(&target) &&
 		 lwr__policy_is_local(pkt->link->net, &target))
-		send_advert(pkt, &target);
-	return true;
+		send_advert(pkt->link, &target, probe ? NULL : &pkt->src);
+}
+
+bool lwr__ndp_input(struct lwr_services *s, const struct lwr_pkt *pkt)
+{
+	uint8_t type;
+
+	if (pkt->ethertype != LWR_ETHERTYPE_IP6 ||
+	    pkt->proto != LWR_PROTO_ICMP6 || pkt->fragment)
+		return false;
+	type = pkt->data[pkt->l4];
+	if (type == ND_SOLICIT)
+		on_solicit(pkt);
+	else if (type == ND_ADVERT)
+		on_advert(s, pkt);
+	return type == ND_SOLICIT || type == ND_ADVERT;
 }

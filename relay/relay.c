@@ -102,7 +102,7 @@ static void on_packet(void *arg, const struct lwr_pkt *pkt)
 	struct lwr_relay *r = arg;
 
 	if (pkt->ethertype == LWR_ETHERTYPE_ARP) {
-		(void)lwr__arp_input(pkt);
+		(void)lwr__arp_input(&r->services, pkt);
 		return;
 	}
 	if (expired(pkt))
@@ -113,8 +113,8 @@ static void on_packet(void *arg, const struct lwr_pkt *pkt)
 		break;
 	case LWR_PROTO_ICMP6:
 		/* Neighbour discovery in fragments is an attack: RFC 6980. */
-		if (!pkt->reassembled &&
-		    (lwr__ndp_input(pkt) || lwr__ra_input(&r->services, pkt)))
+		if (!pkt->reassembled && (lwr__ndp_input(&r->services, pkt) ||
+					  lwr__ra_input(&r->services, pkt)))
 			break;
 		on_icmp(r, pkt);
 		break;
@@ -156,6 +156,11 @@ static void on_routes(struct lwr_routes *routes)
 	lwr__log(&r->log, LWR_LOG_INFO, "the host %s IPv6",
 		 routes->ipv6 ? "has" : "no longer has");
 	lwr__ra_set_ipv6(&r->services, routes->ipv6);
+}
+
+static void on_search(struct lwr_dns *dns)
+{
+	lwr__ra_changed(&LWR_CONTAINER(dns, struct lwr_relay, dns)->services);
 }
 
 static void on_loop_closed(void *arg)
@@ -202,6 +207,7 @@ int lwr__relay_init(struct lwr_relay *r, uv_loop_t *uv,
 	lwr__services_init(&r->services, &r->stack, &r->dns);
 	lwr__routes_open(&r->routes, &r->loop, on_routes);
 	r->services.ipv6 = r->routes.ipv6;
+	r->dns.on_search = on_search;
 	return 0;
 
 err_undo_udp:
@@ -227,6 +233,7 @@ void lwr__relay_close(struct lwr_relay *r)
 				     node);
 		link->ops->close(link);
 	}
+	r->dns.on_search = NULL;
 	lwr__routes_close(&r->routes);
 	lwr__services_fini(&r->services);
 	lwr__udp_fini(&r->ping);

@@ -27,6 +27,7 @@ struct lwr_lan {
 	bool solicited; /* a guest has asked for a router */
 	uint64_t advertised_ms; /* the last one to all; 0: never */
 	uint64_t next_ms; /* the next one to all */
+	uint64_t defended_ms; /* our addresses, the last time; 0: never */
 };
 
 struct lwr_services {
@@ -51,10 +52,10 @@ struct lwr_lan *lwr__services_lan(struct lwr_services *s,
 				  struct lwr_link *link);
 
 /* ARP (RFC 826) for the gateway's and the DNS address only. */
-bool lwr__arp_input(const struct lwr_pkt *pkt);
+bool lwr__arp_input(struct lwr_services *s, const struct lwr_pkt *pkt);
 
 /* Neighbour solicitations (RFC 4861 7.2.4) for the same, and DAD. */
-bool lwr__ndp_input(const struct lwr_pkt *pkt);
+bool lwr__ndp_input(struct lwr_services *s, const struct lwr_pkt *pkt);
 
 /* Router solicitations: an advertisement with prefix, MTU, RDNSS, DNSSL. */
 bool lwr__ra_input(struct lwr_services *s, const struct lwr_pkt *pkt);

@@ -13,11 +13,13 @@
 
 static const uint8_t gateway_mac[6] = { 0x52, 0x55, 10, 0, 2, 2 };
 
+static struct lwr_services services;
+
 static void on_packet(struct rig *r, const struct lwr_pkt *pkt)
 {
 	(void)r;
-	if (!lwr__arp_input(pkt))
-		(void)lwr__ndp_input(pkt);
+	if (!lwr__arp_input(&services, pkt))
+		(void)lwr__ndp_input(&services, pkt);
 }
 
 static int setup(void **state)
@@ -27,12 +29,14 @@ static int setup(void **state)
 	rig_init(&r);
 	r.on_packet = on_packet;
 	rig_open(&r);
+	lwr__services_init(&services, &r.stack, &r.dns);
 	*state = &r;
 	return 0;
 }
 
 static int teardown(void **state)
 {
+	lwr__services_fini(&services);
 	rig_close(*state);
 	return 0;
 }
@@ -117,8 +121,28 @@ static void arp_for_anybody_else_is_not(void **state)
 	ask_arp(r, "10.0.2.15", "10.0.2.15");
 	ask_arp(r, "10.0.2.15", "10.0.2.16");
 	ask_arp(r, "10.0.2.15", "192.0.2.1");
-	ask_arp(r, "10.0.2.2", "10.0.2.2");
 	assert_int_equal(r->frames, 0);
+}
+
+/* To everybody, and once in ten seconds. */
+static void arp_claim_of_our_address_is_contradicted(void **state)
+{
+	struct rig *r = *state;
+	const uint8_t *b;
+
+	ask_arp(r, "10.0.2.2", "10.0.2.2");
+	ask_arp(r, "10.0.2.2", "10.0.2.15");
+	ask_arp(r, "10.0.2.3", "10.0.2.3");
+	assert_int_equal(r->frames, 1);
+	b = rig_frame(r, 0)->data;
+	assert_memory_equal(b, "\xff\xff\xff\xff\xff\xff", 6);
+	assert_memory_equal(b + 20, "\0\x01", 2);
+	assert_memory_equal(b + 22, gateway_mac, 6);
+	assert_memory_equal(b + 28, "\x0a\0\x02\x02", 4);
+	assert_memory_equal(b + 38, "\x0a\0\x02\x02", 4);
+	rig_later(r, 10000);
+	ask_arp(r, "10.0.2.3", "10.0.2.3");
+	assert_int_equal(r->frames, 2);
 }
 
 static void arp_that_is_no_request_is_not(void **state)
@@ -292,6 +316,31 @@ static void short_ns_is_dropped(void **state)
 	assert_int_equal(r->link.stats.drop_malformed, 15);
 }
 
+static void send_claim(struct rig *r, const char *target, uint8_t hop_limit)
+{
+	static uint8_t frame[RIG_FRAME_MAX];
+	struct lwr_addr t = rig_addr(target);
+	uint8_t l4[24] = { 136, 0, 0, 0, 0x20 };
+	size_t len;
+
+	memcpy(l4 + 8, t.b, 16);
+	len = rig_ip(frame, "fe80::15", "ff02::1", LWR_PROTO_ICMP6, hop_limit,
+		     l4, sizeof(l4));
+	rig_send(r, frame, len);
+}
+
+static void claim_of_our_address_is_contradicted(void **state)
+{
+	struct rig *r = *state;
+
+	send_claim(r, "fd00::15", 255);
+	send_claim(r, "fd00::2", 64); /* from beyond the link */
+	assert_int_equal(r->frames, 0);
+	send_claim(r, "fd00::2", 255);
+	send_claim(r, "fd00::2", 255);
+	expect_advert(r, "ff02::1", "fd00::2", 0xa0);
+}
+
 static void without_ipv6_ns_is_not_answered(void **state)
 {
 	struct rig *r = *state;
@@ -310,6 +359,7 @@ int main(void)
 		TEST(arp_for_gateway_and_dns_is_answered),
 		TEST(arp_probe_for_gateway_is_answered),
 		TEST(arp_for_anybody_else_is_not),
+		TEST(arp_claim_of_our_address_is_contradicted),
 		TEST(arp_that_is_no_request_is_not),
 		TEST(ns_for_own_addresses_is_answered),
 		TEST(dad_probe_for_own_address_is_answered_to_all),
@@ -317,6 +367,7 @@ int main(void)
 		TEST(invalid_ns_is_dropped),
 		TEST(ns_from_a_foreign_address_is_dropped),
 		TEST(short_ns_is_dropped),
+		TEST(claim_of_our_address_is_contradicted),
 		TEST(without_ipv6_ns_is_not_answered),
 	};
 
