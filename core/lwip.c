@@ -56,6 +56,7 @@ static struct {
 	struct lwr_stack *stack;
 	struct lwr_conn *current; /* the conn that was entered */
 	struct lwr_link *link; /* the link that was entered */
+	bool sent; /* a segment went out, and with it any ACK due */
 	struct tcp_pcb_listen *listener;
 	bool initialised;
 	u8_t timer_ctr; /* follows lwIP's own, which is static */
@@ -99,7 +100,10 @@ u32_t lwr__tcp_isn(const ip_addr_t *local_ip, u16_t local_port,
 
 static err_t output(struct netif *n, struct pbuf *p, uint16_t ethertype)
 {
-	return lwr__send_tcp(n->state, lw.current, p, ethertype);
+	err_t err = lwr__send_tcp(n->state, lw.current, p, ethertype);
+
+	lw.sent = lw.sent || err == ERR_OK;
+	return err;
 }
 
 static err_t output4(struct netif *n, struct pbuf *p, const ip4_addr_t *dst)
@@ -346,13 +350,38 @@ static void trim_ahead(const struct tcp_pcb *pcb, struct pbuf *p)
 		pbuf_realloc(p, (u16_t)(hlen + (edge - seq)));
 }
 
+/*
+ * An ACK for every other packet, but once a tick (RFC 9293 3.8.6.3): the flag
+ * by which lwIP sees that the last one is owed still is hidden from it, so that
+ * it does not send for each pair, and what came together is answered together.
+ */
+static void gather_ack(struct lwr_conn *c, bool owed, bool large)
+{
+	if (lw.sent || !c->pcb)
+		return;
+	if (!(c->pcb->flags & TF_ACK_DELAY)) { /* nothing new came */
+		if (owed)
+			tcp_set_flags(c->pcb, TF_ACK_DELAY);
+		return;
+	}
+	if (owed || large) {
+		lwr__list_remove(&c->on_ack);
+		lwr__list_append(&lw.stack->ack_now, &c->on_ack);
+	}
+}
+
 void lwr__lwip_input(struct lwr_conn *c, struct pbuf *p)
 {
 	bool entered = lwr__lwip_enter(c);
+	bool owed = (c->pcb->flags & TF_ACK_DELAY) != 0;
+	bool large = p->tot_len > TCP_HLEN + c->wire_mss;
 
 	trim_ahead(c->pcb, p);
 	set_ip_data(c->link, &c->demux.key.guest, &c->demux.key.host);
+	tcp_clear_flags(c->pcb, TF_ACK_DELAY);
+	lw.sent = false;
 	tcp_input(p, &c->link->netif);
+	gather_ack(c, owed, large);
 	lwr__lwip_leave(c, entered);
 }
 

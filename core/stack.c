@@ -202,11 +202,22 @@ void lwr__stack_drain(struct lwr_link *link)
 		resume_blocked(link);
 }
 
+/* Those that a segment took along meanwhile are not due any more. */
+static void send_acks(struct lwr_list *due)
+{
+	struct lwr_list todo, *n;
+
+	lwr__list_move(due, &todo);
+	while ((n = lwr__list_take(&todo)))
+		lwr__lwip_ack(LWR_CONTAINER(n, struct lwr_conn, on_ack));
+}
+
 void lwr__stack_flush(struct lwr_stack *s)
 {
 	struct lwr_list todo, *n;
 
 	lwr__share_next(s);
+	send_acks(&s->ack_now);
 	lwr__list_move(&s->drain, &todo);
 	while ((n = lwr__list_take(&todo)))
 		lwr__stack_drain(LWR_CONTAINER(n, struct lwr_link, pending));
@@ -263,11 +274,8 @@ static void on_slow(struct lwr_timer *t)
 static void on_fast(struct lwr_timer *t)
 {
 	struct lwr_stack *s = LWR_CONTAINER(t, struct lwr_stack, fast);
-	struct lwr_list todo, *n;
 
-	lwr__list_move(&s->ack, &todo);
-	while ((n = lwr__list_take(&todo)))
-		lwr__lwip_ack(LWR_CONTAINER(n, struct lwr_conn, on_ack));
+	send_acks(&s->ack);
 	if (!lwr__list_empty(&s->ack))
 		lwr__timer_start(&s->fast, ACK_DELAY_MS);
 }
@@ -393,6 +401,7 @@ int lwr__stack_init(struct lwr_stack *s, struct lwr_loop *loop,
 	lwr__list_init(&s->drain);
 	lwr__list_init(&s->due);
 	lwr__list_init(&s->ack);
+	lwr__list_init(&s->ack_now);
 	lwr__random(s->isn_key, sizeof(s->isn_key));
 	err = lwr__demux_init(&s->demux);
 	if (err)

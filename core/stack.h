@@ -43,7 +43,7 @@ struct lwr_conn {
 	struct lwr_demux_node demux; /* key: link, addresses, ports */
 	struct lwr_list on_link; /* link->conns */
 	struct lwr_list on_due; /* stack->due: lwIP has a timer running */
-	struct lwr_list on_ack; /* stack->ack: a delayed ACK is due */
+	struct lwr_list on_ack; /* stack->ack, ->ack_now: an ACK is due */
 	struct lwr_list on_blocked; /* link->blocked: the h2g ring was full */
 	struct lwr_link *link;
 	struct tcp_pcb *pcb;
@@ -95,6 +95,7 @@ struct lwr_stack {
 	struct lwr_list drain; /* links with frames in their h2g ring */
 	struct lwr_list due;
 	struct lwr_list ack;
+	struct lwr_list ack_now; /* at the end of this tick */
 	struct lwr_timer slow; /* 500 ms, while `due` is not empty */
 	struct lwr_timer fast; /* delayed ACKs, while `ack` is not empty */
 	struct lwr_sharing sharing;

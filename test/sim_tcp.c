@@ -249,6 +249,23 @@ static void tcp_connects_at_once(void **state)
 	transfer(w, &o, 64 * KIB, 64 * KIB);
 }
 
+static void tcp_segments_of_a_tick_share_an_ack(void **state)
+{
+	struct fake_world *w = fake_world(NULL);
+	struct guest_opts o = guest_opts(80);
+	struct guest_conn *c;
+
+	(void)state;
+	o.send = 4 * MIB;
+	o.seg = 1000;
+	o.cwnd = 100 * 1000;
+	c = world_connect(w, &o);
+	world_until(w, LONG_MS, c->una == o.send + 1);
+	/* Not one for every other of the 4,195 segments. */
+	assert_true(w->wire.packets_h2g < 4195 / 2 * 9 / 10);
+	world_clean(w);
+}
+
 static const struct CMUnitTest tests[] = {
 	WORLD_TEST(tcp_lossless_bulk_both_ways),
 	WORLD_TEST(tcp_nothing_sent_is_closed_in_order),
@@ -266,6 +283,7 @@ static const struct CMUnitTest tests[] = {
 	WORLD_TEST(tcp_link_that_does_not_cut),
 	WORLD_TEST(tcp_mtu_65520),
 	WORLD_TEST(tcp_connects_at_once),
+	WORLD_TEST(tcp_segments_of_a_tick_share_an_ack),
 };
 
 WORLD_MAIN(tests)
