@@ -27,7 +27,7 @@
 
 enum {
 	IOV_MAX_G2H = 64,
-	FLUSH_AT = 60 * 1024, /* queued g2h bytes that go out at once */
+	FLUSH_AT = 240 * 1024, /* queued g2h bytes that go out at once */
 	BULK_CHUNKS = 8,
 	COPY_MAX = 2048, /* h2g: reads up to this are copied */
 	IN_FLIGHT = 1536 * 1024, /* h2g bytes of all flows, see below */
