@@ -141,6 +141,7 @@ void lwr__stack_input(struct lwr_link *link, struct pbuf *p,
 
 	link->stats.frames_g2h++;
 	link->stats.bytes_g2h += p->len;
+	s->loop->moved += p->len;
 	drop = lwr__pkt_parse(&pkt);
 	if (drop == LWR_DROP_NONE && !transport_valid(&pkt))
 		drop = LWR_DROP_CHECKSUM;
@@ -179,6 +180,7 @@ int lwr__stack_push(struct lwr_link *link, const struct lwr_frame *f)
 
 	if (!link->up || lwr__ring_push(&link->h2g, f) < 0)
 		return -EAGAIN;
+	link->stack->loop->moved += f->p->tot_len;
 	if (was_empty && lwr__list_empty(&link->pending))
 		lwr__list_append(&link->stack->drain, &link->pending);
 	return 0;

@@ -171,6 +171,7 @@ static void read_batch(struct tap *t)
 	int i;
 
 	t->last_wake_ns = now;
+	lwr__loop_worked(t->link.stack->loop);
 	for (i = 0; i < BATCH; i++) {
 		n = read_frame(t);
 		if (n <= 0 || t->gone)
@@ -179,8 +180,6 @@ static void read_batch(struct tap *t)
 		    (quiet && i == 0 && n < SMALL))
 			break;
 	}
-	if (i > 0 || n > 0)
-		lwr__loop_worked(t->link.stack->loop);
 	if (n < 0 && n != -ENOMEM && n != -ENOBUFS)
 		fail(t, (int)n);
 }

@@ -16,8 +16,17 @@
  * at every one that there is when any of them is sent. It is closed when the
  * last thread that may send it has left.
  *
- * When on_tick says that work is left, or while busy polling, an idle handle
+ * When on_tick says that work is left, or while lingering, an idle handle
  * keeps libuv from sleeping.
+ *
+ * Lingering: to sleep and to be woken costs two context switches and, between
+ * processors, an interrupt; when the next event is a few microseconds away,
+ * polling for it is cheaper and much sooner. So after work the loop polls on
+ * for at most LINGER_NS, as long as that pays: a balance gains SLEEP_NS, what
+ * a sleep costs, for each event that came in time, and loses the time that was
+ * spent. When it is used up, only each PROBE_EVERY-th sleep is preceded by a
+ * try. An idle process sleeps, and one whose events are far apart spends less
+ * than 1 us more for each. --busy-poll replaces this by a fixed time.
  */
 #include "platform/loop.h"
 
@@ -25,7 +34,16 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { EVENTS_PER_WAKE = 256 };
+enum {
+	EVENTS_PER_WAKE = 256,
+	LINGER_NS = 50 * 1000,
+	SLEEP_NS = 20 * 1000,
+	AT_ONCE_NS = 2 * 1000, /* there would not have been a sleep */
+	BALANCE_MAX = 4 * LINGER_NS,
+	ALLOWANCE = 2 * LINGER_NS,
+	PROBE_EVERY = 128,
+	BULK = 8 * 1024, /* bytes of a tick, on average */
+};
 
 static void on_idle(uv_idle_t *h)
 {
@@ -45,8 +63,48 @@ static void set_idling(struct lwr_loop *l, bool idling)
 
 bool lwr__loop_spins(const struct lwr_loop *l)
 {
-	return l->busy_poll_ns &&
-	       uv_hrtime() - l->last_work_ns < l->busy_poll_ns;
+	return l->lingering || (l->worked && l->busy_poll_ns);
+}
+
+/* Lingering earned so many nanoseconds, or cost them. */
+static void settle(struct lwr_loop *l, int64_t earned)
+{
+	l->lingering = false;
+	l->balance += earned;
+	if (l->balance < 0)
+		l->balance = 0;
+	if (l->balance > BALANCE_MAX)
+		l->balance = BALANCE_MAX;
+}
+
+static bool may_linger(struct lwr_loop *l)
+{
+	l->volume = l->volume - l->volume / 8 + l->moved / 8;
+	l->moved = 0;
+	if (l->busy_poll_ns)
+		return true;
+	if (l->balance == 0 && ++l->sleeps % PROBE_EVERY == 0)
+		l->balance = ALLOWANCE;
+	return l->volume < BULK && l->balance > 0;
+}
+
+/* Nothing is left to do: poll on rather than sleep? */
+static bool linger(struct lwr_loop *l)
+{
+	uint64_t limit = l->busy_poll_ns ? l->busy_poll_ns : LINGER_NS;
+	uint64_t now;
+
+	if (!l->worked && !l->lingering)
+		return false;
+	now = uv_hrtime();
+	if (l->worked) {
+		l->worked = false;
+		l->lingering = may_linger(l);
+		l->since_ns = now;
+	} else if (now - l->since_ns >= limit) {
+		settle(l, -(int64_t)limit);
+	}
+	return l->lingering;
 }
 
 /* ---- posts ---------------------------------------------------------------- */
@@ -109,8 +167,9 @@ static void end_tick(struct lwr_loop *l)
 	bool more;
 
 	run_posts(l);
-	more = l->on_tick(l->arg) || atomic_load(&l->posted);
-	set_idling(l, more || lwr__loop_spins(l));
+	/* Posts may stay for as long as we linger: they are no work. */
+	more = l->on_tick(l->arg) || linger(l) || atomic_load(&l->posted);
+	set_idling(l, more);
 }
 
 static void on_prepare(uv_prepare_t *h)
@@ -133,14 +192,14 @@ static void on_epoll(uv_poll_t *h, int status, int events)
 	(void)status;
 	(void)events;
 	n = epoll_wait(l->epfd, ev, EVENTS_PER_WAKE, 0);
+	if (n > 0)
+		lwr__loop_worked(l);
 	for (i = 0; i < n; i++) {
 		w = ev[i].data.ptr;
 		/* Stopped by an earlier event of this wake; not freed yet. */
 		if (w->fd >= 0)
 			w->on_event(w, ev[i].events);
 	}
-	if (n > 0)
-		lwr__loop_worked(l);
 }
 
 int lwr__loop_init(struct lwr_loop *l, uv_loop_t *uv,
@@ -244,8 +303,13 @@ void lwr__loop_fini(struct lwr_loop *l, void (*on_closed)(void *arg))
 
 void lwr__loop_worked(struct lwr_loop *l)
 {
-	if (l->busy_poll_ns)
-		l->last_work_ns = uv_hrtime();
+	int64_t waited;
+
+	if (l->lingering) {
+		waited = (int64_t)(uv_hrtime() - l->since_ns);
+		settle(l, waited < AT_ONCE_NS ? 0 : SLEEP_NS - waited);
+	}
+	l->worked = true;
 }
 
 uint64_t lwr__loop_now(const struct lwr_loop *l)

@@ -57,8 +57,14 @@ struct lwr_loop {
 	 */
 	bool (*on_tick)(void *arg);
 	void *arg;
-	uint64_t busy_poll_ns; /* spin this long after the last work; 0: off */
-	uint64_t last_work_ns;
+	uint64_t busy_poll_ns; /* linger this long after work; 0: adaptive */
+	uint64_t since_ns; /* when lingering began */
+	int64_t balance; /* ns that lingering has saved and may spend */
+	uint32_t sleeps; /* without lingering */
+	uint64_t moved; /* bytes of frames, in this tick */
+	uint64_t volume; /* the same, averaged over ticks */
+	bool worked; /* in this tick */
+	bool lingering; /* polling on before a sleep */
 	bool idling;
 	unsigned holds; /* what must be gone before on_closed */
 	void (*on_closed)(void *arg);
@@ -89,10 +95,10 @@ void lwr__post_stop(struct lwr_loop *l, struct lwr_post *p);
 /* Any thread: p->on_post is called at the beginning of a tick. */
 void lwr__loop_post(struct lwr_loop *l, struct lwr_post *p);
 
-/* Busy polling: the loop will not sleep now. */
+/* The loop polls on for now, rather than to sleep. */
 bool lwr__loop_spins(const struct lwr_loop *l);
 
-/* Note that a frame or event was handled: feeds --busy-poll. */
+/* Note that a frame or event came: as soon as that is known. */
 void lwr__loop_worked(struct lwr_loop *l);
 
 /* Monotonic milliseconds, as of the start of this tick. */

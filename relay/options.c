@@ -68,7 +68,7 @@
 	  1 << 20, 1024 * GIB, "1G",                                           \
 	  "memory for payload of all flows (K, M, G)")                         \
 	X("busy-poll", 0, "USEC", BOTH, set_u32, AT(busy_poll_us), 0, 1000000, \
-	  "0", "spin this long before sleeping")                               \
+	  "0", "poll so long before sleeping (0: while it pays)")              \
 	X("map-root", 0, NULL, RUN, set_flag, AT(map_root), 0, 0, NULL,        \
 	  "COMMAND sees itself as root")                                       \
 	X("ready-fd", 0, "N", BOTH, set_fd, AT(ready_fd), 0, 0, NULL,          \
