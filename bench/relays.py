@@ -29,6 +29,7 @@ class Tools:
         self.load = f"{build}/bench/load"
         self.loadd = f"{build}/bench/loadd"
         self.pump = f"{build}/bench/pump"
+        self.udp = f"{build}/bench/udp"
         self.peers = peers
         self.load_cpus = {cpus[0]}
         self.relay_cpus = {cpus[-1]}
@@ -47,6 +48,7 @@ class Instance:
         self.socket = f"{tools.tmp}/{self.prefix}.sock"
         self.log = f"{tools.tmp}/{self.prefix}.log"
         self.relay = self.server = self.pool = self.pump = None
+        self.datagrams = None
         self.idle_open = 0
         self.error = None
 
@@ -166,6 +168,10 @@ class Instance:
                             self.tools.load_cpus)
         if not self.server.line(READY_S):
             raise RuntimeError("the server does not run")
+        self.datagrams = Child([self.tools.udp, "serve", SERVER, PORT], self.s,
+                               self.tools.load_cpus)
+        if not self.datagrams.line(READY_S):
+            raise RuntimeError("the server of datagrams does not run")
         self.wait_through()
 
     def wait_through(self):
@@ -196,6 +202,22 @@ class Instance:
         """The same with the relay's processor time beside it."""
         before = self.cpu()
         r = self.load(mode, seconds, timeout=seconds + 20, **more)
+        if r:
+            r["cpu"] = self.cpu() - before
+        return r
+
+    def udp(self, mode, seconds, size):
+        """The same for datagrams; a search of rates takes longer."""
+        if mode.endswith("-free"):
+            seconds = max(seconds, 0.9) * 2
+        before = self.cpu()
+        child = Child([self.tools.udp, mode, "-a", SERVER, "-p", PORT, "-s",
+                       size, "-t", int(seconds * 1000)], self.g,
+                      self.tools.load_cpus)
+        try:
+            r = child.line(seconds * 2 + 20)
+        finally:
+            child.close()
         if r:
             r["cpu"] = self.cpu() - before
         return r
@@ -239,7 +261,8 @@ class Instance:
             return ""
 
     def close(self):
-        for child in (self.pool, self.pump, self.server, self.relay):
+        for child in (self.pool, self.pump, self.server, self.datagrams,
+                      self.relay):
             if child:
                 child.close()
         for ns in (self.s, self.r, self.g):

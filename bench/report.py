@@ -17,6 +17,8 @@ COLUMNS = {
     "stream": [("lwrelay-stream", "lwrelay"), ("passt", "passt")],
 }
 STREAMS = ("g2h-1", "h2g-1", "g2h-8", "h2g-8")
+UDP = ("udp-rr",) + tuple(f"udp-{way}-{size}{free}" for free in ("", "-free")
+                          for way in ("g2h", "h2g") for size in (64, 1472))
 # (cell, of, to, floor, aim): the median of `of` over that of `to`
 RATIOS = [
     ("tap/1500/h2g-1", "lwrelay", "pasta", 12, 20),
@@ -32,6 +34,8 @@ RATIOS = [
                                  ("rr", "lwrelay+poll", 2.2, None),
                                  ("crr-1", "lwrelay", 1.15, 1.5),
                                  ("crr-32", "lwrelay", 1.15, 1.5))
+] + [
+    (f"tap/1500/{cell}", "lwrelay", "pasta", 1.5, 2) for cell in UDP
 ] + [
     (f"stream/{mtu}/{cell}", "lwrelay-stream", "passt", 1, None)
     for mtu in (1500, 65520) for cell in ("g2h-1", "h2g-1")
@@ -241,9 +245,11 @@ def text(r):
         ("per second: rr one byte there and back, crr connect-request-close",
          cell_table(r, "tap", "value", ("rr", "crr-1", "crr-32"))),
         ("latency p50, µs",
-         cell_table(r, "tap", "p50_us", ("rr", "crr-1", "crr-32"))),
+         cell_table(r, "tap", "p50_us", ("rr", "crr-1", "crr-32", "udp-rr"))),
         ("latency p99, µs",
-         cell_table(r, "tap", "p99_us", ("rr", "crr-1", "crr-32"))),
+         cell_table(r, "tap", "p99_us", ("rr", "crr-1", "crr-32", "udp-rr"))),
+        ("UDP at MTU 1500, datagrams per second that arrive",
+         cell_table(r, "tap", "value", UDP)),
         ("stream link, Gbit/s (rr: per second)",
          cell_table(r, "stream", "value", STREAMS + ("rr",))),
         ("stream link, relay CPU seconds per GiB",

@@ -35,12 +35,19 @@ from relays import Instance, Tools  # noqa: E402
 Kind = collections.namedtuple(
     "Kind", "name base link idle poll tuned cells first_round",
     defaults=("tap", False, False, True, "", False))
-Cell = collections.namedtuple("Cell", "name mode streams")
+# mtu: 0, or the only one; size: of a datagram
+Cell = collections.namedtuple("Cell", "name mode streams size mtu",
+                              defaults=(1, 0, 0))
 
 CELLS = [Cell("g2h-1", "put", 1), Cell("h2g-1", "get", 1),
          Cell("g2h-8", "put", 8), Cell("h2g-8", "get", 8),
          Cell("rr", "rr", 1), Cell("crr-1", "crr", 1),
-         Cell("crr-32", "crr", 32)]
+         Cell("crr-32", "crr", 32),
+         Cell("udp-rr", "udp/rr", 1, 64, 1500)] + \
+        [Cell(f"udp-{way}-{size}{free}", f"udp/{mode}{free}", 1, size, 1500)
+         for free in ("", "-free") for way, mode in (("g2h", "put"),
+                                                     ("h2g", "get"))
+         for size in (64, 1472)]
 KINDS = [
     Kind("lwrelay", "lwrelay"),
     Kind("lwrelay+idle", "lwrelay", idle=True),
@@ -105,6 +112,8 @@ class Bench:
 
     def wanted(self, kind, mtu, cell):
         ident = f"{kind.link}/{mtu}/{cell.name}"
+        if cell.mtu and (mtu != cell.mtu or kind.idle or kind.link != "tap"):
+            return False
         return re.search(kind.cells, cell.name) and \
             re.search(self.args.only, ident)
 
@@ -158,8 +167,11 @@ class Bench:
         seconds = self.args.seconds
         if cell.mode in ("rr", "crr"):
             seconds *= 2 / 3
-        r = inst.measured(cell.mode, seconds, warm=self.args.warm,
-                          streams=cell.streams)
+        if cell.mode.startswith("udp/"):
+            r = inst.udp(cell.mode[4:], seconds, cell.size)
+        else:
+            r = inst.measured(cell.mode, seconds, warm=self.args.warm,
+                              streams=cell.streams)
         self.others.append(net.busy_during(COOL_S))
         if not r:
             return {"value": 0, "failed": 1, "idle": inst.idle_open}
