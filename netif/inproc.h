@@ -41,7 +41,7 @@ struct lwr_inproc_opts {
 	 * room to push, or the link ended. Must not call back. NULL: the
 	 * descriptors of lwr__inproc_fd() are used.
 	 */
-	void (*wake)(void *arg, enum lwr_inproc_dir dir);
+	void (*wake)(void *arg, int dir); /* enum lwr_inproc_dir */
 	void *arg;
 };
 

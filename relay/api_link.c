@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Links of the public header: each with a network of its own. */
+#include "netif/inproc.h"
 #include "relay/api.h"
 #include "relay/link_open.h"
 #include "relay/options_link.h"
@@ -21,7 +22,9 @@ struct api_link {
 /* One call of lwr_link_add(), on its way to the loop's thread. */
 struct adding {
 	struct lwr_api *api;
-	const struct lwr_link_spec *spec;
+	const struct lwr_link_spec *spec; /* NULL: in-process */
+	struct lwr_inproc_opts opts;
+	struct lwr_inproc *far;
 	struct api_link *al;
 	char *why;
 	uint32_t number;
@@ -100,14 +103,24 @@ void lwr__api_links_fini(struct lwr_api *api)
 		forget(LWR_CONTAINER(api->links.next, struct api_link, node));
 }
 
+static int open_link(struct adding *a, struct lwr_link **link)
+{
+	struct lwr_stack *stack = &a->api->relay.stack;
+
+	if (a->spec)
+		return lwr__link_open(stack, a->spec, &a->al->net, link,
+				      a->why);
+	return lwr__inproc_new(stack, "in-process", &a->al->net, &a->opts, link,
+			       &a->far);
+}
+
 static void do_add(void *arg)
 {
 	struct adding *a = arg;
 	struct api_link *al = a->al;
 	struct lwr_link *link;
 
-	a->err = lwr__link_open(&a->api->relay.stack, a->spec, &al->net, &link,
-				a->why);
+	a->err = open_link(a, &link);
 	if (a->err)
 		return;
 	link->owner = al;
@@ -136,10 +149,30 @@ static struct api_link *new_link(struct lwr_api *api,
 	return NULL;
 }
 
+/* Has the loop's thread add the link that `a` describes. */
+static int add(struct adding *a, const struct lwr_link_options *o,
+	       uint32_t *number)
+{
+	int err;
+
+	a->al = new_link(a->api, o, &err);
+	if (err)
+		return say(o, err, "impossible options");
+	err = lwr__calls_run(&a->api->calls, do_add, a);
+	if (!err)
+		err = a->err;
+	if (err) {
+		free(a->al);
+		return say(o, err, a->why[0] ? a->why : strerror(-err));
+	}
+	*number = a->number;
+	return 0;
+}
+
 int lwr_link_add(struct lwr_relay *relay, const char *spec,
 		 const struct lwr_link_options *options, uint32_t *number)
 {
-	char why[LWR_ERROR_TEXT] = "impossible options";
+	char why[LWR_ERROR_TEXT] = "";
 	struct adding a = { .api = lwr__api_of(relay), .why = why };
 	struct lwr_link_options o;
 	struct lwr_link_spec s;
@@ -148,20 +181,36 @@ int lwr_link_add(struct lwr_relay *relay, const char *spec,
 	if (err)
 		return err;
 	err = lwr__link_parse(&s, spec, why);
-	if (!err)
-		a.al = new_link(a.api, &o, &err);
 	if (err)
 		return say(&o, err, why);
 	a.spec = &s;
-	err = lwr__calls_run(&a.api->calls, do_add, &a);
+	return add(&a, &o, number);
+}
+
+int lwr_link_add_port(struct lwr_relay *relay,
+		      const struct lwr_link_options *options,
+		      struct lwr_port **port, uint32_t *number)
+{
+	char why[LWR_ERROR_TEXT] = "";
+	struct adding a = { .api = lwr__api_of(relay), .why = why };
+	struct lwr_link_options o;
+	int err = copy_options(&o, options);
+
+	if (err)
+		return err;
+	a.opts = (struct lwr_inproc_opts){
+		.frames = o.frames,
+		.many = o.many_pushers,
+		.vnet = o.vnet,
+		.offload = o.offload,
+		.uso = o.uso,
+		.wake = o.on_wake,
+		.arg = o.wake_arg,
+	};
+	err = add(&a, &o, number);
 	if (!err)
-		err = a.err;
-	if (err) {
-		free(a.al);
-		return say(&o, err, why);
-	}
-	*number = a.number;
-	return 0;
+		*port = (struct lwr_port *)a.far;
+	return err;
 }
 
 struct removing {

@@ -167,6 +167,8 @@ LWR_API void lwr_relay_terminate(struct lwr_relay *relay, const char *reason);
 /* Version of the library, as "0.1.0". */
 LWR_API const char *lwr_version(void);
 
+enum lwr_dir { LWR_G2H, LWR_H2G };
+
 /* ---- links -------------------------------------------------------------- */
 
 struct lwr_link_options {
@@ -185,8 +187,16 @@ struct lwr_link_options {
 	uint64_t max_buffer; /* bytes of payload */
 	/* In-process links only. */
 	uint32_t frames; /* of each ring, a power of two; 1,024 */
-	bool vnet; /* a virtio_net_hdr_v1 of 12 bytes before each frame */
 	bool many_pushers; /* more than one thread may call lwr_link_push() */
+	bool vnet; /* a virtio_net_hdr_v1 of 12 bytes before each frame */
+	bool offload; /* with vnet: the guest takes unfinished checksums, TSO */
+	bool uso; /* with vnet: and UDP segments over the MTU */
+	/*
+	 * Wakes the port's user, on the loop's thread, instead of a descriptor
+	 * (see lwr_port_arm()). Must not call functions of the port.
+	 */
+	void (*on_wake)(void *arg, int dir); /* enum lwr_dir */
+	void *wake_arg;
 	/* For errors in words; written where it is not NULL. */
 	char *error;
 	size_t error_size;
@@ -213,12 +223,80 @@ LWR_API int lwr_link_add_port(struct lwr_relay *relay,
 /* Ends a link and its flows. Returns 0, or -ENOENT: there is none such. */
 LWR_API int lwr_link_remove(struct lwr_relay *relay, uint32_t link);
 
-/* ---- in-process guests: the port of a link --------------------------------
+/* ---- in-process guests: the port of a link -------------------------------
  *
- * One thread pushes (or many, see many_pushers) and one thread pops; they may be
- * the same. None of these functions waits. After the link was removed they
- * return -ESHUTDOWN, and the wait descriptor stays readable.
+ * Frames cross through two rings without locks. Push takes one thread at a time
+ * (or many: many_pushers); pop, borrow and release take one, the same or
+ * another. None of them waits, but lwr_port_wait(). After the link's end they
+ * return -ESHUTDOWN.
  */
+
+/* A frame in pieces; with vnet, the virtio_net_hdr_v1 is the first 12 bytes. */
+struct lwr_port_frame {
+	const struct iovec *iov;
+	uint32_t n; /* pieces */
+	uint32_t len; /* bytes of all pieces; not read by lwr_link_push() */
+};
+
+/* A caller's buffer for one frame. */
+struct lwr_port_buf {
+	const struct iovec *iov;
+	uint32_t n; /* pieces */
+	uint32_t len; /* set: bytes of the frame; what had no room was cut */
+};
+
+/*
+ * Takes frames from the guest, as many as there is room for, and copies them,
+ * once. What is no frame is taken, dropped and counted.
+ * Returns how many were taken, at least 1; -EAGAIN: no room (counted; see
+ * lwr_port_arm()); -ENOMEM.
+ */
+LWR_API int lwr_link_push(struct lwr_port *port,
+			  const struct lwr_port_frame *frames, unsigned n);
+
+/*
+ * Copies up to n frames for the guest out, one into each buffer.
+ * Returns how many, 0: none. -EBUSY: frames are borrowed.
+ */
+LWR_API int lwr_link_pop(struct lwr_port *port, struct lwr_port_buf *bufs,
+			 unsigned n);
+
+/*
+ * Lends up to n frames for the guest without a copy, in their order; those that
+ * are borrowed already are not told again. Returns how many, 0: none.
+ * Lifetime: the pieces are readable until lwr_link_release(); the link's end
+ * waits for that, so release soon, and always, also after -ESHUTDOWN.
+ */
+LWR_API int lwr_link_borrow(struct lwr_port *port,
+			    struct lwr_port_frame *frames, unsigned n);
+/* Gives the first n of the borrowed frames back. */
+LWR_API void lwr_link_release(struct lwr_port *port, unsigned n);
+
+/*
+ * Says that this side is about to sleep, until there is something to pop
+ * (LWR_H2G), or room to push after -EAGAIN (LWR_G2H). A wake-up costs a system
+ * call and is made only after this. Returns 0: sleep; 1: do not, there is
+ * something already.
+ */
+LWR_API int lwr_port_arm(struct lwr_port *port, enum lwr_dir dir);
+
+/*
+ * The descriptor that a wake-up makes readable: for poll(2) and the like, with
+ * ports that have no on_wake. Returns it, borrowed until lwr_port_free(), or
+ * -errno. lwr_port_clear() after the wake-up makes it unreadable again.
+ */
+LWR_API int lwr_port_fd(struct lwr_port *port, enum lwr_dir dir);
+LWR_API void lwr_port_clear(struct lwr_port *port, enum lwr_dir dir);
+
+/*
+ * All of that for a thread with nothing else to wait for: arms, polls, clears.
+ * Returns 1: there is something; 0: timeout_ms is over (-1: endless).
+ */
+LWR_API int lwr_port_wait(struct lwr_port *port, enum lwr_dir dir,
+			  int timeout_ms);
+
+/* Lets go of the port; no other call may be under way or follow. */
+LWR_API void lwr_port_free(struct lwr_port *port);
 
 /* ---- what goes on ------------------------------------------------------- */
 

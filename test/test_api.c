@@ -226,6 +226,109 @@ static void termination_is_told_once_from_any_thread(void **state)
 	assert_string_equal(seen.reason, "enough");
 }
 
+/* ---- ports ---------------------------------------------------------------- */
+
+static const uint8_t who_has_the_gateway[42] = {
+	0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0,  9, 8, 6,
+	0,    1,    8,	  0,	6,    4,    0, 1, 2, 0, 0,  0, 0, 9,
+	10,   0,    2,	  15,	0,    0,    0, 0, 0, 0, 10, 0, 2, 2,
+};
+
+static struct lwr_port *add_port(struct lwr_relay *r, uint32_t *number)
+{
+	struct lwr_port *port = NULL;
+
+	assert_int_equal(lwr_link_add_port(r, NULL, &port, number), 0);
+	assert_non_null(port);
+	return port;
+}
+
+/* The guest asks for the gateway; the answer names its hardware address. */
+static void ask_and_be_answered(struct lwr_port *port)
+{
+	struct iovec out = { (void *)who_has_the_gateway,
+			     sizeof(who_has_the_gateway) };
+	struct lwr_port_frame f = { &out, 1, sizeof(who_has_the_gateway) };
+	uint8_t buf[1600];
+	struct iovec in = { buf, sizeof(buf) };
+	struct lwr_port_buf b = { &in, 1, 0 };
+
+	assert_int_equal(lwr_link_push(port, &f, 1), 1);
+	assert_int_equal(lwr_port_wait(port, LWR_H2G, 5000), 1);
+	assert_int_equal(lwr_link_pop(port, &b, 1), 1);
+	assert_true(b.len >= 42);
+	assert_int_equal(buf[13], 6); /* ARP */
+	assert_int_equal(buf[21], 2); /* a reply */
+}
+
+static void hundreds_of_guests_have_the_same_addresses(void **state)
+{
+	enum { GUESTS = 256 };
+	static struct lwr_port *port[GUESTS];
+	struct lwr_counters c = { .size = sizeof(c) };
+	struct lwr_relay *r = open_own();
+	uint32_t number[GUESTS];
+
+	(void)state;
+	for (int i = 0; i < GUESTS; i++)
+		port[i] = add_port(r, &number[i]);
+	for (int i = 0; i < GUESTS; i++)
+		ask_and_be_answered(port[i]);
+	for (int i = 0; i < GUESTS; i += 2)
+		assert_int_equal(lwr_link_remove(r, number[i]), 0);
+	for (int i = 1; i < GUESTS; i += 2)
+		ask_and_be_answered(port[i]);
+	assert_int_equal(lwr_counters_get(r, number[1], &c), 0);
+	assert_int_equal(c.frames_g2h, 2);
+	assert_int_equal(lwr_counters_get(r, 0, &c), 0);
+	assert_int_equal(c.frames_g2h, GUESTS + GUESTS / 2);
+	lwr_relay_close(r, NULL, NULL);
+	for (int i = 0; i < GUESTS; i++) {
+		assert_int_equal(lwr_link_push(port[i], NULL, 0), -ESHUTDOWN);
+		lwr_port_free(port[i]);
+	}
+}
+
+static void *flood(void *arg)
+{
+	struct iovec out = { (void *)who_has_the_gateway,
+			     sizeof(who_has_the_gateway) };
+	struct lwr_port_frame f[16];
+	int r;
+
+	for (int i = 0; i < 16; i++)
+		f[i] = (struct lwr_port_frame){ &out, 1, 42 };
+	/* Nobody pops: the ring to the guest is full soon. */
+	while ((r = lwr_link_push(arg, f, 16)) != -ESHUTDOWN)
+		if (r == -EAGAIN)
+			(void)lwr_port_wait(arg, LWR_G2H, -1);
+	return NULL;
+}
+
+static void close_ends_threads_in_push_and_in_wait(void **state)
+{
+	struct lwr_relay *r = open_own();
+	struct lwr_counters c = { .size = sizeof(c) };
+	struct lwr_port *port[4];
+	pthread_t t[4];
+	uint32_t number;
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		port[i] = add_port(r, &number);
+		assert_int_equal(pthread_create(&t[i], NULL, flood, port[i]),
+				 0);
+	}
+	do
+		assert_int_equal(lwr_counters_get(r, 0, &c), 0);
+	while (c.frames_g2h < 20000 || c.drop_ring_full == 0);
+	lwr_relay_close(r, NULL, NULL);
+	for (int i = 0; i < 4; i++) {
+		pthread_join(t[i], NULL);
+		lwr_port_free(port[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -236,6 +339,8 @@ int main(void)
 		cmocka_unit_test(links_come_and_go_while_it_runs),
 		cmocka_unit_test(guest_that_leaves_is_told_and_its_link_gone),
 		cmocka_unit_test(termination_is_told_once_from_any_thread),
+		cmocka_unit_test(hundreds_of_guests_have_the_same_addresses),
+		cmocka_unit_test(close_ends_threads_in_push_and_in_wait),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -137,7 +137,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void on_wake(void *arg, enum lwr_inproc_dir dir)
+static void on_wake(void *arg, int dir)
 {
 	((struct world *)arg)->woken[dir]++;
 }
