@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Counters and flows of the public header. */
 #include "relay/api.h"
+#include "relay/udp_flow.h"
 
 #include <errno.h>
 #include <string.h>
@@ -79,6 +80,22 @@ static bool each_tcp(struct asking *a, struct lwr_link *link)
 	return true;
 }
 
+static bool each_udp(struct asking *a, const struct lwr_list *flows)
+{
+	const struct lwr_list *n, *next;
+	struct lwr_flow_info info;
+
+	for (n = flows->next; n != flows; n = next) {
+		next = n->next;
+		lwr__udp_info(LWR_CONTAINER(n, struct lwr_udp_flow, on_link),
+			      &info);
+		a->result++;
+		if (!a->fn(a->arg, &info))
+			return false;
+	}
+	return true;
+}
+
 static void do_flows(void *arg)
 {
 	struct asking *a = arg;
@@ -87,7 +104,8 @@ static void do_flows(void *arg)
 	while ((link = next_link(a->relay, link))) {
 		if (a->link && a->link != link->number)
 			continue;
-		if (!each_tcp(a, link))
+		if (!each_tcp(a, link) || !each_udp(a, &link->udp.lru) ||
+		    !each_udp(a, &link->echo.lru))
 			return;
 	}
 }

@@ -80,7 +80,7 @@ enum lwr_flow_phase {
 struct lwr_flow_info {
 	uint64_t id; /* never used again; 0: none, before a verdict */
 	uint32_t link;
-	uint8_t protocol; /* 6: TCP, 17: UDP (IANA protocol numbers) */
+	uint8_t protocol; /* IANA's: 6 TCP, 17 UDP, 1 echo of either family */
 	uint8_t phase; /* enum lwr_flow_phase */
 	struct lwr_endpoint guest;
 	struct lwr_endpoint dest; /* as the guest wrote it */

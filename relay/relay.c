@@ -199,6 +199,7 @@ int lwr__relay_init(struct lwr_relay *r, uv_loop_t *uv,
 	if (err)
 		goto err_undo_dns;
 	err = lwr__udp_init(&r->udp, &r->stack);
+	r->udp.hooks = &r->hooks;
 	if (err)
 		goto err_undo_tcp;
 	err = lwr__ping_init(&r->ping, &r->stack);

@@ -55,11 +55,13 @@ enum {
 /* ---- guest to host ------------------------------------------------------- */
 
 /* Returns true if it may be relayed, and where to. */
-static bool allowed(const struct lwr_pkt *pkt, const struct lwr_dest *dest,
-		    struct lwr_dest *host)
+static bool allowed(struct lwr_udp *u, const struct lwr_pkt *pkt,
+		    const struct lwr_dest *dest, struct lwr_dest *host)
 {
 	enum lwr_verdict v = lwr__policy_dest(pkt->link->net, dest, host);
 
+	if (v == LWR_ALLOW)
+		v = lwr__udp_ask(u, pkt, dest, host);
 	if (v == LWR_ALLOW)
 		return true;
 	pkt->link->stats.udp_denied++;
@@ -97,6 +99,7 @@ static void forward(struct lwr_udp *u, struct lwr_udp_flow *f,
 			lwr__udp_flow_kill(f);
 		return;
 	}
+	f->bytes_g2h += d.len;
 	lwr__udp_flow_sent(f, dest->port == DNS_PORT);
 	lwr__udp_peer_note(f, host, dest);
 	lwr__udp_out_add(u, s, &d);
@@ -118,7 +121,7 @@ void lwr__udp_input(struct lwr_udp *u, const struct lwr_pkt *pkt)
 		pkt->link->stats.drop_source++;
 		return;
 	}
-	if (!allowed(pkt, &dest, &host))
+	if (!allowed(u, pkt, &dest, &host))
 		return;
 	f = lwr__udp_flow_get(u, pkt->link, &guest);
 	if (f)

@@ -18,6 +18,10 @@
 struct lwr_sock_reader;
 struct lwr_udp_out;
 
+struct lwr_flow_info;
+struct lwr_hook_set;
+struct lwr_udp_flow;
+
 /* How long a flow may be idle. */
 enum lwr_udp_class {
 	LWR_UDP_ONE_WAY, /* only the guest has spoken */
@@ -28,6 +32,8 @@ enum lwr_udp_class {
 
 struct lwr_udp {
 	struct lwr_stack *stack;
+	struct lwr_hook_set *hooks; /* NULL: none */
+	uint64_t next_id;
 	bool echo; /* its flows are of ICMP echo */
 	bool warned; /* that the host forbids echo sockets */
 	uint32_t limit; /* flows */
@@ -52,6 +58,9 @@ void lwr__udp_input(struct lwr_udp *u, const struct lwr_pkt *pkt);
 
 /* A valid ICMP or ICMPv6 packet. Returns true if it was an echo request. */
 bool lwr__ping_input(struct lwr_udp *u, const struct lwr_pkt *pkt);
+
+/* What the public header tells of a flow. */
+void lwr__udp_info(const struct lwr_udp_flow *f, struct lwr_flow_info *info);
 
 /* Once a tick: sends, reads ready flows, reaps. True: work is left. */
 bool lwr__udp_tick(struct lwr_udp *u);

@@ -257,6 +257,8 @@ struct lwr_udp_flow *lwr__udp_flow_new(struct lwr_udp *u, struct lwr_link *link,
 	if (!f)
 		return NULL;
 	f->udp = u;
+	f->id = u->next_id++;
+	f->opened_ms = lwr__loop_now(u->stack->loop);
 	f->link = link;
 	lwr__list_init(&f->age);
 	lwr__list_init(&f->on_link);

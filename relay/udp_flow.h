@@ -52,6 +52,10 @@ struct lwr_udp_flow {
 	struct lwr_udp *udp;
 	struct lwr_link *link;
 	uint64_t used_ms;
+	uint64_t opened_ms;
+	uint64_t id; /* for the user */
+	uint64_t bytes_g2h; /* payload */
+	uint64_t bytes_h2g;
 	enum lwr_udp_class class;
 	bool talks; /* to others than resolvers */
 	bool dead;
@@ -94,6 +98,13 @@ struct lwr_udp_peer *lwr__udp_peer_find(struct lwr_udp_flow *f,
 /* Remembers a destination; the flow's oldest is forgotten at a limit. */
 void lwr__udp_peer_note(struct lwr_udp_flow *f, const struct lwr_dest *host,
 			const struct lwr_dest *guest);
+
+/* ---- relay/udp_hook.c: the user's word ------------------------------------- */
+
+/* About a destination that the rules allow; *host may change. */
+enum lwr_verdict lwr__udp_ask(struct lwr_udp *u, const struct lwr_pkt *pkt,
+			      const struct lwr_dest *dest,
+			      struct lwr_dest *host);
 
 /* ---- relay/udp_out.c: guest to host --------------------------------------- */
 

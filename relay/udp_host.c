@@ -186,6 +186,8 @@ static void input(struct lwr_udp_flow *f, const struct lwr_sock_in *in,
 		return; /* nobody that the guest spoke to */
 	if (p)
 		lwr__udp_flow_heard(f);
+	for (unsigned i = 0; i < n; i++)
+		f->bytes_h2g += in[i].len;
 	if (p && f->udp->echo)
 		lwr__ping_deliver(f, p, in);
 	else if (in->seg)
