@@ -24,7 +24,7 @@ BUILD = os.path.abspath(os.environ.get("LWR_BUILD")
 def examples():
     """A directory with the examples and the library, which any user may read."""
     folder = scratch()
-    for name in ("examples/namespace", "liblwrelay.so.0"):
+    for name in ("examples/namespace", "examples/vmm", "liblwrelay.so.0"):
         path = os.path.join(BUILD, name)
         if not os.path.exists(path):
             skip_file("no %s (set LWR_BUILD)" % path)
@@ -77,6 +77,15 @@ def namespace_says_what_is_wrong():
     finish(process, status=127)
     check(process.err(), "namespace: usage: namespace COMMAND: Invalid argument\n",
           "without a command")
+
+
+# --- vmm -----------------------------------------------------------------------
+
+
+@case(variants={"one": 1, "a_few": 1000, "many": 200000})
+def vmm_has_a_reply_to_each_request(count):
+    out = finish(start("vmm", str(count)), seconds=50)
+    check(out, "%d requests, %d replies\n" % (count, count), "what it counted")
 
 
 if __name__ == "__main__":
