@@ -295,9 +295,11 @@ static void answer_ia(const struct asked *d, struct lwr_dhcp6_ia *ia)
 	const struct lwr_dhcp6_request *q = d->q;
 
 	if (ia->kind != LWR_DHCP6_OPT_IA_NA) {
-		refuse(d, ia,
-		       ia->kind == LWR_DHCP6_OPT_IA_PD ? LWR_DHCP6_NO_PREFIX :
-							 LWR_DHCP6_NO_ADDRS);
+		/* Not counted: many clients try without need. */
+		ia->addrs = 0;
+		ia->status = ia->kind == LWR_DHCP6_OPT_IA_PD ?
+				     LWR_DHCP6_NO_PREFIX :
+				     LWR_DHCP6_NO_ADDRS;
 		return;
 	}
 	switch (q->type) {

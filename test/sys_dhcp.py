@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -87,8 +88,9 @@ class Box:
 
     def addresses(self, family):
         found = json.loads(self.netns.ip("-j", "-%d" % family, "addr", "show", "dev", "eth0"))
-        return [a["local"] for a in found[0]["addr_info"] if a["scope"] == "global"
-                and not a.get("deprecated") and not a.get("tentative")]
+        return [a["local"] for link in found for a in link.get("addr_info", ())
+                if a["scope"] == "global" and not a.get("deprecated")
+                and not a.get("tentative")]
 
     def routes6(self):
         return self.netns.ip("-6", "route", "show", "default")
@@ -177,15 +179,22 @@ def shared_lan():
     return _lan[0]
 
 
+def private_mounts(*empty):
+    """In a child, before it runs: mounts of its own, and some empty folders."""
+    world.unshare(0x00020000)  # CLONE_NEWNS
+    world._libc("mount", b"none", b"/", None, 0x44000, None)  # MS_REC | MS_PRIVATE
+    for path in empty:
+        world._libc("mount", b"none", path.encode(), b"tmpfs", 0, None)
+
+
 def with_resolv_conf():
     """In the relay's process: a resolv.conf of its own."""
     path = os.path.join("/tmp", "lwrelay-resolv-%d" % os.getpid())
     with open(path, "w") as file:
         file.write(RESOLV_CONF)
     try:
-        world.unshare(0x00020000)  # CLONE_NEWNS
-        world._libc("mount", b"none", b"/", None, 0x44000, None)  # MS_REC | MS_PRIVATE
-        world._libc("mount", path.encode(), b"/etc/resolv.conf", None, 0x1000, None)
+        private_mounts()
+        world._libc("mount", path.encode(), b"/etc/resolv.conf", None, 0x1000, None)  # MS_BIND
     finally:
         os.unlink(path)
 
@@ -284,10 +293,7 @@ def dhcpcd_comes_up_with_rapid_commit():
         state = scratch()
 
         def private():
-            world.unshare(0x00020000)
-            world._libc("mount", b"none", b"/", None, 0x44000, None)
-            for path in (b"/run", b"/var/lib"):
-                world._libc("mount", b"none", path, b"tmpfs", 0, None)
+            private_mounts("/run", "/var/lib")
             os.makedirs("/var/lib/dhcpcd")
             os.chdir(state)
 
@@ -296,6 +302,52 @@ def dhcpcd_comes_up_with_rapid_commit():
         status = dhcpcd.wait(25)
         check_that("leased 10.0.2.15" in dhcpcd.err(), "dhcpcd ended with %d: %s" % (
             status, dhcpcd.err()[-800:]))
+
+
+NETWORKD = "/lib/systemd/systemd-networkd"
+NETWORK_FILE = """[Match]
+Name=eth0
+[Network]
+DHCP=yes
+IPv6AcceptRA=yes
+[DHCPv4]
+RapidCommit=yes
+"""
+
+
+@case()
+def systemd_networkd_comes_up_with_both_families():
+    need(NETWORKD)
+    try:
+        user = pwd.getpwnam("systemd-network").pw_uid
+    except KeyError:
+        raise Skip("there is no user systemd-network")
+    with net() as n:
+        box = n.boxes[0]
+
+        def private():
+            private_mounts("/run")
+            # Its own /sys is how it sees the namespace's interfaces.
+            world._libc("mount", b"sysfs", b"/sys", b"sysfs", 1, None)  # MS_RDONLY
+            for folder in ("network", "netif/links", "netif/leases", "netif/lldp"):
+                os.makedirs("/run/systemd/" + folder)
+            for folder, _, _ in os.walk("/run/systemd"):
+                os.chown(folder, user, -1)
+            with open("/run/systemd/network/10.network", "w") as file:
+                file.write(NETWORK_FILE)
+
+        networkd = Process([NETWORKD], box.netns, before=private,
+                           env=dict(os.environ, SYSTEMD_LOG_TARGET="console"))
+        try:
+            wait_for(lambda: box.addresses(4) == ["10.0.2.15"] or not networkd.alive(), 15,
+                     "an IPv4 address")
+            wait_for(lambda: "fd00::15" in box.addresses(6) and len(box.addresses(6)) == 2
+                     and "via fe80::2" in box.routes6(), 15, "IPv6 addresses and route")
+        except Failure as failure:
+            raise Failure("%s: %s" % (failure, networkd.err()[-600:]))
+        networkd.stop()
+        counters = n.stop()
+        check((counters["dhcp_acks"], counters["dhcp_refused"]), (2, 0), "ACKs, refused")
 
 
 @case()
