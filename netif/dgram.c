@@ -255,7 +255,10 @@ static int read_batch(struct dgram *c, size_t *bytes)
 	if (n < 0)
 		return errno == ECONNRESET && c->messages ? 1 : -errno;
 	ended = c->msg[n - 1].msg_len == 0 && leaving(&c->client);
-	*bytes += take(c, (unsigned)n);
+	while (ended && n > 0 && c->msg[n - 1].msg_len == 0)
+		n--; /* the end is read again and again */
+	if (n > 0)
+		*bytes += take(c, (unsigned)n);
 	if (!c->link)
 		return 0;
 	if (ended)

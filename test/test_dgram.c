@@ -573,6 +573,7 @@ static void seqpacket_last_frames_are_read(void **state)
 	RUN_UNTIL(w, w->gone == 1);
 	assert_int_equal(w->packets, 10);
 	assert_int_equal(w->gone_err, 0);
+	assert_int_equal(w->link->stats.drop_size, 0);
 }
 
 static void seqpacket_message_of_nothing_is_no_end(void **state)

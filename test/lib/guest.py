@@ -99,6 +99,63 @@ class Link:
         self.sock.close()
 
 
+class Messages(Link):
+    """A message or datagram is a frame; on a connected socket."""
+
+    def send(self, frame):
+        self.frames["g2h"] += 1
+        self.bytes["g2h"] += len(frame)
+        self.send_bytes(frame)
+
+    def flush(self):
+        while self.unsent and not self.closed:
+            try:
+                self.sock.send(self.unsent[0])
+            except BlockingIOError:
+                return
+            except OSError:
+                self.closed = True
+                return
+            self.unsent_bytes -= len(self.unsent.popleft())
+
+    def receive(self, timeout):
+        events = select.POLLIN | (select.POLLOUT if self.unsent else 0)
+        poll = select.poll()
+        poll.register(self.sock, events)
+        if self.closed or not poll.poll(max(0, int(timeout * 1000 + 0.999))):
+            return []
+        self.flush()
+        frames = []
+        while len(frames) < 256:
+            try:
+                frame = self.sock.recv(1 << 17)
+            except OSError as problem:
+                self.closed = not isinstance(problem, BlockingIOError)
+                break
+            if not frame:
+                self.closed = True
+                break
+            frames.append(frame)
+        self.frames["h2g"] += len(frames)
+        self.bytes["h2g"] += sum(map(len, frames))
+        return frames
+
+
+def dgram_socket(path, own):
+    """As libkrun makes it: bound to `own`, connected to the relay's path."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 7 << 20)
+    sock.bind(own)
+    sock.connect(path)
+    return sock
+
+
+def seqpacket_socket(path):
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sock.connect(path)
+    return sock
+
+
 class Guest:
     """Addresses, ARP and neighbour discovery around a Link."""
 
@@ -107,8 +164,8 @@ class Guest:
     DNS = {4: "10.0.2.3", 6: "fd00::3"}
     MAC = bytes.fromhex("525400123456")
 
-    def __init__(self, path=None, sock=None, mac=MAC, resolve=True):
-        self.link = Link(path, sock)
+    def __init__(self, path=None, sock=None, mac=MAC, resolve=True, link=None):
+        self.link = link or Link(path, sock)
         self.mac = mac
         self.gateway_mac = None
         self.conns = {}
