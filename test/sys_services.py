@@ -4,6 +4,7 @@
 DHCP, echo) and what it carries as datagrams (UDP, DNS), seen by a scripted guest."""
 
 import random
+import socket
 import struct
 import threading
 import time
@@ -394,6 +395,8 @@ class UdpEcho:
 
     def __init__(self, netns, addr):
         self.sock = server.datagram(netns, addr, 0, seconds=None)
+        # SO_RCVBUFFORCE: a burst must not be lost here, where Python reads
+        self.sock.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)
         self.addr, self.port = self.sock.getsockname()[:2]
         self.peers = []
         threading.Thread(target=self._serve, daemon=True).start()
