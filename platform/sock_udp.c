@@ -117,11 +117,11 @@ static ssize_t send_msg(int fd, const struct msghdr *msg)
 }
 
 struct control {
+	size_t len;
 	union {
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(int))];
 	} u;
-	size_t len;
 };
 
 static void put_control(struct control *c, int level, int type,
@@ -294,10 +294,8 @@ static int send_batch(int fd, struct mmsghdr *m, unsigned n)
 static int send_first(int fd, const struct lwr_sock_out *out, struct mmsghdr *m)
 {
 	struct iovec iov = { (void *)(uintptr_t)out->data, out->len };
-	struct segments s = { &iov,	  1,
-			      out->len,	  out->seg,
-			      out->ttl,	  out->to,
-			      out->to_len };
+	struct segments s = { &iov,	1,	 out->len,   out->seg,
+			      out->ttl, out->to, out->to_len };
 	ssize_t r;
 
 	if (out->seg && out->len > out->seg)
