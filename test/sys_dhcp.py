@@ -529,6 +529,31 @@ def ipv6_follows_the_host():
 
 
 @case()
+def changed_search_domains_are_advertised():
+    with net() as n:
+        box = n.boxes[0]
+        up(box)
+        wait_for(lambda: box.addresses(6), 10, "an address")
+        with box.netns.entered():
+            heard = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x86DD))
+        heard.bind(("eth0", 0x86DD))
+        heard.setblocking(False)
+        with open("/proc/%d/root/etc/resolv.conf" % n.relay.pid, "w") as file:
+            file.write("nameserver 198.51.100.2\nsearch moved.example\n")
+
+        def told():
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    frame = heard.recv(2048)
+                    if frame[54:55] == b"\x86" and b"\x05moved\x07example" in frame:
+                        return True
+            return False
+
+        wait_for(told, 10, "an advertisement with the new domain")
+        heard.close()
+
+
+@case()
 def host_without_ipv6_gives_none_until_it_has_it():
     lan = Lan()
     lan.r.sysctl("net.ipv6.conf.up0.disable_ipv6", 1)
