@@ -51,6 +51,7 @@ struct question {
 	uint64_t end_ms;
 	bool tcp; /* ask by TCP from now on */
 	bool final; /* no further resolver is asked */
+	bool done; /* answered; only a probe is still on its way */
 	uint8_t *fallback; /* an answer that is better than none */
 	size_t fallback_len;
 	size_t len;
@@ -93,6 +94,30 @@ static void free_question(struct question *q)
 	free(q);
 }
 
+static void wait_on(struct question *q)
+{
+	q->due_ms = lwr__loop_now(q->up->loop) + TRY_MS;
+	lwr__list_remove(&q->on_due);
+	lwr__list_append(&q->up->due, &q->on_due);
+	if (!lwr__timer_active(&q->up->timer))
+		set_timer(q->up);
+}
+
+/* A probe is worth waiting for: the dead one is likely the slower one. */
+static void end_question(struct question *q)
+{
+	for (unsigned i = 0; i < q->tries; i++) {
+		if (q->try[i].via && q->try[i].probe)
+			q->done = true;
+		else
+			lwr__dns_via_cancel(&q->try[i]);
+	}
+	if (q->done)
+		wait_on(q);
+	else
+		free_question(q);
+}
+
 /* Passes the answer to all who wait; len 0: there is none. */
 static void finish(struct question *q, const uint8_t *msg, size_t len)
 {
@@ -112,7 +137,7 @@ static void finish(struct question *q, const uint8_t *msg, size_t len)
 
 		w->on_answer(w, msg, len);
 	}
-	free_question(q);
+	end_question(q);
 }
 
 static void give_up(struct question *q)
@@ -178,15 +203,6 @@ static bool any_live(const struct question *q)
 	return false;
 }
 
-static void wait_on(struct question *q)
-{
-	q->due_ms = lwr__loop_now(q->up->loop) + TRY_MS;
-	lwr__list_remove(&q->on_due);
-	lwr__list_append(&q->up->due, &q->on_due);
-	if (!lwr__timer_active(&q->up->timer))
-		set_timer(q->up);
-}
-
 /*
  * Asks the next resolver. False: nobody is left to be asked. `again`: a round
  * that is through may begin anew.
@@ -222,8 +238,10 @@ static void on_overdue(struct question *q)
 	for (unsigned i = 0; i < q->tries; i++)
 		if (q->try[i].via)
 			note_bad(u, &q->try[i], -ETIMEDOUT);
-	if (q->fallback || lwr__loop_now(u->loop) >= q->end_ms ||
-	    !ask_next(q, true))
+	if (q->done)
+		free_question(q);
+	else if (q->fallback || lwr__loop_now(u->loop) >= q->end_ms ||
+		 !ask_next(q, true))
 		give_up(q);
 }
 
@@ -291,6 +309,10 @@ bool lwr__dns_on_message(struct lwr_dns_try *t, const uint8_t *msg, size_t len)
 	if (current)
 		lwr__dns_health_good(&u->health[t->server],
 				     lwr__loop_now(u->loop));
+	if (q->done) {
+		free_question(q);
+		return true;
+	}
 	if (lwr__dns_truncated(msg) && !t->tcp && current &&
 	    fetch_whole(q, t->server, msg, len))
 		return true;
@@ -311,9 +333,10 @@ void lwr__dns_on_error(struct lwr_dns_try *t, int err)
 
 	note_bad(q->up, t, err);
 	lwr__dns_via_cancel(t);
-	if (t->probe)
-		return;
-	if (q->final || (!ask_next(q, false) && !any_live(q)))
+	if (q->done)
+		free_question(q);
+	else if (!t->probe &&
+		 (q->final || (!ask_next(q, false) && !any_live(q))))
 		give_up(q);
 }
 
