@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A list under a lock, and a uv_async to wake the loop: what comes here is rare
- * (a link is added, counters are read), so the lock is never contended for
- * long, and libuv merges wake-ups. Frames do not pass here.
+ * A list under a lock, and a post to wake the loop: what comes here is rare (a
+ * link is added, counters are read), so the lock is never contended for long.
+ * Frames do not pass here.
  *
  * No call is lost: `shut` and the list change under the same lock, so a call is
- * either on the list that lwr__calls_shut() gives up, or refused. The async is
- * only rung under the lock and before `shut`, so never after its close.
+ * either on the list that lwr__calls_shut() gives up, or refused. The post is
+ * only made under the lock and before `shut`, so never after its stop.
  */
 #include "platform/calls.h"
 
 #include <errno.h>
+#include <stddef.h>
 
 bool lwr__calls_here(const struct lwr_calls *c)
 {
@@ -43,29 +44,30 @@ static struct lwr_call *take(struct lwr_calls *c)
 	return call;
 }
 
-static void on_async(uv_async_t *async)
+static bool on_post(struct lwr_post *p)
 {
-	struct lwr_calls *c = async->data;
+	struct lwr_calls *c =
+		(struct lwr_calls *)((char *)p -
+				     offsetof(struct lwr_calls, post));
 	struct lwr_call *call;
 
 	while ((call = take(c))) {
 		call->fn(call->arg);
 		finish(call, 0);
 	}
+	return false;
 }
 
-int lwr__calls_init(struct lwr_calls *c, uv_loop_t *uv)
+int lwr__calls_init(struct lwr_calls *c, struct lwr_loop *loop)
 {
 	int err;
 
-	*c = (struct lwr_calls){ .tail = &c->head, .thread = uv_thread_self() };
+	*c = (struct lwr_calls){ .loop = loop,
+				 .tail = &c->head,
+				 .thread = uv_thread_self() };
 	err = uv_mutex_init(&c->lock);
-	if (err)
-		return err;
-	err = uv_async_init(uv, &c->async, on_async);
-	if (err)
-		uv_mutex_destroy(&c->lock);
-	c->async.data = c;
+	if (!err)
+		lwr__post_start(loop, &c->post, on_post);
 	return err;
 }
 
@@ -79,7 +81,7 @@ int lwr__calls_post(struct lwr_calls *c, struct lwr_call *call)
 	if (!shut) {
 		*c->tail = call;
 		c->tail = &call->next;
-		uv_async_send(&c->async);
+		lwr__loop_post(c->loop, &c->post);
 	}
 	uv_mutex_unlock(&c->lock);
 	return shut ? -ESHUTDOWN : 0;
@@ -119,20 +121,10 @@ void lwr__calls_shut(struct lwr_calls *c)
 	uv_mutex_unlock(&c->lock);
 	while ((call = take(c)))
 		finish(call, -ESHUTDOWN);
+	lwr__post_stop(c->loop, &c->post);
 }
 
-static void on_handle_closed(uv_handle_t *h)
+void lwr__calls_fini(struct lwr_calls *c)
 {
-	struct lwr_calls *c = h->data;
-
 	uv_mutex_destroy(&c->lock);
-	c->on_closed(c->arg);
-}
-
-void lwr__calls_close(struct lwr_calls *c, void (*on_closed)(void *arg),
-		      void *arg)
-{
-	c->on_closed = on_closed;
-	c->arg = arg;
-	uv_close((uv_handle_t *)&c->async, on_handle_closed);
 }

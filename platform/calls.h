@@ -3,6 +3,8 @@
 #ifndef LWR_PLATFORM_CALLS_H
 #define LWR_PLATFORM_CALLS_H
 
+#include "platform/loop.h"
+
 #include <stdbool.h>
 #include <uv.h>
 
@@ -16,17 +18,16 @@ struct lwr_call {
 };
 
 struct lwr_calls {
-	uv_async_t async;
+	struct lwr_loop *loop;
+	struct lwr_post post;
+	uv_thread_t thread; /* the loop's */
 	uv_mutex_t lock; /* of what follows */
 	struct lwr_call *head, **tail;
 	bool shut; /* sticky: no more calls */
-	uv_thread_t thread; /* the loop's */
-	void (*on_closed)(void *arg);
-	void *arg;
 };
 
-/* Of the loop whose thread calls this. Returns 0 or -errno. */
-int lwr__calls_init(struct lwr_calls *c, uv_loop_t *uv);
+/* The calling thread is the loop's. Returns 0 or -errno. */
+int lwr__calls_init(struct lwr_calls *c, struct lwr_loop *loop);
 
 /*
  * Calls fn on the loop's thread, at once if this is it, and waits for its end.
@@ -40,9 +41,8 @@ int lwr__calls_post(struct lwr_calls *c, struct lwr_call *call);
 /* Gives up what was not called yet, and refuses more. Loop thread. */
 void lwr__calls_shut(struct lwr_calls *c);
 
-/* Frees it, later; no thread may be inside the functions above any more. */
-void lwr__calls_close(struct lwr_calls *c, void (*on_closed)(void *arg),
-		      void *arg);
+/* Afterwards; no thread may be inside the functions above any more. */
+void lwr__calls_fini(struct lwr_calls *c);
 
 bool lwr__calls_here(const struct lwr_calls *c);
 

@@ -167,6 +167,8 @@ static void end_tick(struct lwr_loop *l)
 	bool more;
 
 	run_posts(l);
+	if (l->on_closed)
+		return; /* a post has ended it all */
 	/* Posts may stay for as long as we linger: they are no work. */
 	more = l->on_tick(l->arg) || linger(l) || atomic_load(&l->posted);
 	set_idling(l, more);

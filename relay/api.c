@@ -4,11 +4,9 @@
  * a loop of the caller's or a thread of its own, and calls from any thread
  * (platform/calls.c) handed over to the loop's.
  *
- * The end has three steps, each begun by the last callback of the one before:
- * the relay (flows, links, its handles), the calls' own handle, and, on a thread
- * of its own, the loop. The memory is freed in the last; an open that fails
- * half way goes the same way. So a user's loop never keeps a handle of ours
- * after on_closed, whatever failed.
+ * The end comes with the last callback of the relay's handles, and on a thread of
+ * its own with the end of that; an open that fails half way goes the same way.
+ * So a user's loop never keeps a handle of ours after on_closed, whatever failed.
  */
 #include "relay/api.h"
 
@@ -150,20 +148,15 @@ static void finish(struct lwr_api *api)
 		on_closed(arg);
 }
 
-static void on_calls_closed(void *arg)
-{
-	struct lwr_api *api = arg;
-
-	lwr__api_links_fini(api);
-	if (!api->threaded)
-		finish(api);
-}
-
 static void on_relay_closed(struct lwr_relay *relay)
 {
 	struct lwr_api *api = lwr__api_of(relay);
 
-	lwr__calls_close(&api->calls, on_calls_closed, api);
+	if (api->callable)
+		lwr__calls_fini(&api->calls);
+	lwr__api_links_fini(api);
+	if (!api->threaded)
+		finish(api);
 }
 
 static void do_close(void *arg)
@@ -218,20 +211,19 @@ static int start(struct opening *o)
 	struct lwr_log log = { .level = (enum lwr_level)o->options.log_level,
 			       .sink = on_log,
 			       .arg = api };
-	int err = lwr__calls_init(&api->calls, api->uv);
+	int err;
 
 	lwr__list_init(&api->links);
-	if (err) {
-		if (!api->threaded)
-			free(api);
-		return err;
-	}
 	err = lwr__relay_init(&api->relay, api->uv, &o->config, &log,
 			      on_relay_closed);
+	if (err)
+		return err; /* and the api may be gone */
+	err = lwr__calls_init(&api->calls, &api->relay.loop);
 	if (err) {
-		lwr__calls_shut(&api->calls);
+		lwr__relay_close(&api->relay);
 		return err;
 	}
+	api->callable = true;
 	api->relay.loop.busy_poll_ns = o->options.busy_poll_us * 1000ull;
 	api->relay.hooks.fn = o->hooks;
 	api->relay.hooks.arg = o->options.hook_arg;

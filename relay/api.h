@@ -9,6 +9,7 @@
 struct lwr_api {
 	struct lwr_relay relay; /* what the user has a pointer to */
 	struct lwr_calls calls;
+	bool callable; /* `calls` can be used */
 	struct lwr_list links; /* struct lwr_api_link */
 	uv_loop_t *uv;
 	uv_loop_t own; /* the loop of a thread of its own */
