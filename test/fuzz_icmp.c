@@ -158,8 +158,8 @@ int lwr__sock_udp_error(int fd, void *buf, size_t len, struct lwr_sock_error *e)
 		return -EAGAIN;
 	memset(e, 0, sizeof(*e));
 	e->err = errors[next() & 7];
-	e->mtu = (uint32_t)(next() << 24 | next() << 8 | next());
-	by = lwr__addr_of_v4((uint32_t)(next() << 24 | next()) & 0xffffffffu);
+	e->mtu = (uint32_t)next() << 24 | (uint32_t)(next() << 8 | next());
+	by = lwr__addr_of_v4((uint32_t)next() << 24 | next());
 	(void)lwr__addr_to_sockaddr(&to, port, &e->to);
 	(void)lwr__addr_to_sockaddr(&by, 0, &e->by);
 	e->len = left < len ? left : len;
