@@ -188,7 +188,7 @@ static void error(struct lwr_link *link, enum lwr_unreach why, uint32_t mtu,
 	struct about a;
 
 	if (!read_header(&a, ip, len) || a.four != lwr__addr_is4(from) ||
-	    !is_due(&a))
+	    a.four != lwr__addr_is4(&a.src) || !is_due(&a))
 		return;
 	if (within_rate(link))
 		send_error(link, why, mtu, from, &a, ip, len);
