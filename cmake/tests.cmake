@@ -46,6 +46,10 @@ endif()
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 target_link_libraries(lwr_test PUBLIC PkgConfig::CMOCKA PkgConfig::JANSSON)
 
+# Where threads meet: what another tree runs of one with ThreadSanitizer.
+set(LWR_THREAD_TESTS test_spsc test_inproc test_api)
+add_custom_target(thread_tests DEPENDS ${LWR_THREAD_TESTS})
+
 foreach(source IN LISTS LWR_TEST_SOURCES)
 	cmake_path(GET source STEM name)
 	set(label unit)
@@ -67,6 +71,9 @@ foreach(source IN LISTS LWR_TEST_SOURCES)
 		WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 	set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 120
 		SKIP_RETURN_CODE 77)
+	if(LWR_SANITIZE MATCHES thread AND NOT name IN_LIST LWR_THREAD_TESTS)
+		continue()
+	endif()
 	string(APPEND lwr_test_list
 		"lwr_tree_test(${name} ${label} "
 		"\"${CMAKE_BINARY_DIR}/test/${name}\")\n")
@@ -82,6 +89,9 @@ foreach(source IN LISTS LWR_FUZZ_SOURCES)
 	add_test(NAME ${name} COMMAND ${name} ${corpus}
 		WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 	set_tests_properties(${name} PROPERTIES LABELS corpus TIMEOUT 120)
+	if(LWR_SANITIZE MATCHES thread AND NOT name IN_LIST LWR_THREAD_TESTS)
+		continue()
+	endif()
 	string(APPEND lwr_test_list
 		"lwr_tree_test(${name} corpus "
 		"\"${CMAKE_BINARY_DIR}/test/${name}\" \"${corpus}\")\n")
@@ -104,7 +114,8 @@ set_tests_properties(layers PROPERTIES LABELS unit)
 # One ctest run can cover several build trees and end with one summary: each
 # tree lists its compiled tests in a file, and every tree's ctest reads the
 # files of the trees named in the environment's LWR_TREES (as in
-# LWR_TREES=build/asan), where "asan" then is the prefix of the names and a label.
+# "LWR_TREES=build/asan;build/tsan"), where "asan" then is the prefix of the names
+# and a label.
 file(CONFIGURE OUTPUT ${LWR_TEST_LIST} CONTENT "${lwr_test_list}")
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/lwr-trees.cmake @ONLY CONTENT [[
 macro(lwr_tree_test name label program)
