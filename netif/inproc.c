@@ -52,7 +52,7 @@ enum {
 	MTU_VNET = 1500, /* defaults */
 	MTU_PLAIN = 65520,
 	MTU_LEAST = 576,
-	BUDGET = 256 * 1024, /* bytes of one service */
+	BUDGET = 512 * 1024, /* bytes of one service */
 	FLYING_MAX = 1024 * 1024, /* bytes that the far side has not taken */
 	HELD_MAX = LWR_INPROC_SLABS / 2, /* beyond, frames are copied out */
 	PIECES = 64, /* of a frame; longer chains are copied */

@@ -215,12 +215,13 @@ int lwr__loop_init(struct lwr_loop *l, uv_loop_t *uv,
 	l->epfd = epoll_create1(EPOLL_CLOEXEC);
 	if (l->epfd < 0)
 		return -errno;
-	err = uv_poll_init(uv, &l->ep_poll, l->epfd);
-	if (err)
-		goto err_undo_epoll;
+	/* In this order: the second one needs no descriptor and no memory. */
 	err = uv_async_init(uv, &l->async, on_async);
 	if (err)
-		goto err_undo_poll;
+		goto err_undo_epoll;
+	err = uv_poll_init(uv, &l->ep_poll, l->epfd);
+	if (err)
+		goto err_undo_async;
 	uv_prepare_init(uv, &l->prepare);
 	uv_check_init(uv, &l->check);
 	uv_idle_init(uv, &l->idle);
@@ -233,8 +234,8 @@ int lwr__loop_init(struct lwr_loop *l, uv_loop_t *uv,
 	uv_check_start(&l->check, on_check);
 	return 0;
 
-err_undo_poll:
-	uv_close((uv_handle_t *)&l->ep_poll, NULL);
+err_undo_async:
+	uv_close((uv_handle_t *)&l->async, NULL);
 err_undo_epoll:
 	close(l->epfd);
 	return err;
