@@ -58,6 +58,11 @@ def summary(samples):
     return {k: v for k, v in out.items() if v is not None}
 
 
+def inproc_summary(samples):
+    return {k: round(statistics.median(s[k] for s in samples), 4)
+            for k in samples[0]}
+
+
 def machine():
     cpu = "?"
     with open("/proc/cpuinfo") as f:
@@ -86,6 +91,8 @@ def result(bench, took):
                       "cpus_load": sorted(bench.tools.load_cpus)},
          "others_busy_cpus": round(statistics.mean(bench.others or [0]), 2),
          "cells": cells,
+         "inproc": {"/".join(map(str, cell)): inproc_summary(samples)
+                    for cell, samples in bench.inproc.items()},
          "memory": bench.memory,
          "verified": {f"{k} {mtu}": wrong or "ok"
                       for (k, mtu), wrong in bench.verified.items()}}
@@ -196,6 +203,16 @@ def cell_table(r, link, key, cells):
     return grid(["cell"] + [h for _, h in columns] + ["ratio", ""], rows)
 
 
+def inproc_table(r):
+    keys = ("gbit", "frames_g2h", "frames_h2g", "calls_per_frame",
+            "wakes_per_frame", "p50_us", "p99_us")
+    rows = [[cell] + [number(s[k]) if s[k] else "-" for k in keys] + [""]
+            for cell, s in r["inproc"].items()]
+    heads = ["link/mode/links/frame/spin", "Gbit/s", "g2h/s", "h2g/s",
+             "calls/frame", "wakes/frame", "p50", "p99", ""]
+    return grid(heads, rows) if rows else ""
+
+
 def memory_table(r):
     rows = []
     for base, m in r["memory"].items():
@@ -254,6 +271,8 @@ def text(r):
          cell_table(r, "stream", "value", STREAMS + ("rr",))),
         ("stream link, relay CPU seconds per GiB",
          cell_table(r, "stream", "cpu_per_gib", STREAMS)),
+        ("in-process link beside tap, one process: frames, system calls and "
+         "wake-ups of the link, µs", inproc_table(r)),
         ("resident memory and wake-ups", memory_table(r)),
         ("not as it should be", failures(r)),
         ("targets", target_list(r) if r["targets"] else ""),

@@ -11,6 +11,7 @@ and a separate transfer compares each byte. See load.c, relays.py, report.py.
 """
 import argparse
 import collections
+import json
 import os
 import re
 import resource
@@ -63,6 +64,13 @@ KINDS = [
     Kind("passt", "passt", "stream", cells="g2h-1|h2g-1|^rr"),
 ]
 MTUS = (1500, 65520)
+# of bench/inproc: link, mode, links, bytes of a frame, microseconds of looking
+# on before the guest's thread sleeps
+INPROC = [("inproc", m, n, f, 0) for f in (65536, 1500) for n in (1, 16, 256)
+          for m in ("put", "get")] + \
+         [(k, "rr", 1, 1500, 0) for k in ("inproc", "tap")] + \
+         [("inproc", "rr", 1, 1500, 30), ("inproc", "idle", 256, 1500, 0),
+          ("tap", "put", 1, 65536, 0), ("tap", "get", 1, 65536, 0)]
 WARM_S, COOL_S = 0.2, 0.15
 VERIFY_BYTES = 32 << 20
 
@@ -106,6 +114,7 @@ class Bench:
         self.memory = {}    # base -> {...}
         self.verified = {}  # (kind, mtu) -> what went wrong, or ""
         self.open = []      # instances
+        self.inproc = {}    # (link, mode, links, frame, spin) -> [sample]
         self.others = []    # share of the processors busy while we are not
 
     # ---- what is to be done ----
@@ -266,6 +275,22 @@ class Bench:
             self.memory[inst.kind.base]["wakeups"][str(count)] = \
                 net.wakeups(inst.relay.pid) - b
 
+    # ---- the in-process link ----
+
+    def inproc_round(self):
+        for cell in INPROC:
+            link, mode, links, frame, spin = map(str, cell)
+            if not re.search(self.args.only, f"inproc/{link}/{mode}/{links}"):
+                continue
+            r = subprocess.run(
+                [f"{self.args.build}/bench/inproc", link, mode, links,
+                 str(int(self.args.seconds * 1000)), frame, spin],
+                capture_output=True, text=True, timeout=60)
+            if r.returncode or not r.stdout:
+                note(f"in-process {cell}: {r.stderr.strip()}")
+                continue
+            self.inproc.setdefault(cell, []).append(json.loads(r.stdout))
+
     # ---- all of it ----
 
     def run(self):
@@ -273,6 +298,10 @@ class Bench:
             note("resident memory and wake-ups")
             self.memory_all()
         for number in range(self.args.rounds):
+            if "lwrelay" in self.bases() and \
+                    (not self.args.only or "inproc" in self.args.only):
+                note(f"round {number + 1}: in-process")
+                self.inproc_round()
             for link in ("tap", "stream"):
                 for mtu in MTUS:
                     if self.kinds(link, mtu, number):
