@@ -383,6 +383,26 @@ static void count_waiting(struct lwr_inproc *f, enum lwr_inproc_dir dir,
 	uv_mutex_unlock(&f->lock);
 }
 
+/* Sleeps until there is something: a ring may be left from before. */
+static int sleep_until(struct lwr_inproc *f, enum lwr_inproc_dir dir,
+		       int timeout_ms)
+{
+	uint64_t begin = uv_hrtime();
+	int left = timeout_ms, r;
+
+	while ((r = lwr__inproc_arm(f, dir)) == 0) {
+		r = lwr__bell_wait(&f->bell[dir], left);
+		if (r <= 0)
+			break;
+		lwr__inproc_clear(f, dir);
+		if (timeout_ms < 0)
+			continue;
+		left = timeout_ms - (int)((uv_hrtime() - begin) / 1000000);
+		left = left > 0 ? left : 0;
+	}
+	return r;
+}
+
 int lwr__inproc_wait(struct lwr_inproc *far, enum lwr_inproc_dir dir,
 		     int timeout_ms)
 {
@@ -391,12 +411,7 @@ int lwr__inproc_wait(struct lwr_inproc *far, enum lwr_inproc_dir dir,
 	if (r < 0)
 		return r;
 	count_waiting(far, dir, 1, false);
-	r = lwr__inproc_arm(far, dir);
-	if (r == 0) {
-		r = lwr__bell_wait(&far->bell[dir], timeout_ms);
-		if (r > 0)
-			lwr__inproc_clear(far, dir);
-	}
+	r = sleep_until(far, dir, timeout_ms);
 	count_waiting(far, dir, -1, r > 0);
 	return atomic_load(&far->closed) ? -ESHUTDOWN : r;
 }

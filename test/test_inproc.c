@@ -418,6 +418,25 @@ static void inproc_wakes_a_popper_once_and_only_asleep(void **state)
 	assert_int_equal(w->woken[LWR_INPROC_G2H], 0);
 }
 
+/* The frame came between the announcement and the second look. */
+static void inproc_wait_returns_only_for_a_reason(void **state)
+{
+	struct world *w = *state;
+	uint8_t buf[64];
+	uint32_t len;
+
+	open_link(w, (struct lwr_inproc_opts){ 0 });
+	w->echo = true;
+	assert_true(lwr__inproc_fd(w->far, LWR_INPROC_H2G) >= 0);
+	assert_int_equal(lwr__inproc_arm(w->far, LWR_INPROC_H2G), 0);
+	push_arp(w->far, 0, 0);
+	run(w);
+	assert_int_equal(lwr__inproc_wait(w->far, LWR_INPROC_H2G, -1), 1);
+	assert_int_equal(pop_bytes(w->far, buf, sizeof(buf), &len), 1);
+	assert_true(readable(lwr__inproc_fd(w->far, LWR_INPROC_H2G)));
+	assert_int_equal(lwr__inproc_wait(w->far, LWR_INPROC_H2G, 1), 0);
+}
+
 static void inproc_full_h2g_ring_goes_on_when_half_is_taken(void **state)
 {
 	struct world *w = *state;
@@ -833,6 +852,7 @@ int main(void)
 		TEST(inproc_pop_scatters_and_tells_the_whole_length),
 		TEST(inproc_borrowed_frames_stay_until_released),
 		TEST(inproc_wakes_a_popper_once_and_only_asleep),
+		TEST(inproc_wait_returns_only_for_a_reason),
 		TEST(inproc_full_h2g_ring_goes_on_when_half_is_taken),
 		TEST(inproc_segments_are_cut_without_offload),
 		TEST(inproc_segments_pass_whole_with_offload),
