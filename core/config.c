@@ -116,6 +116,7 @@ void lwr__config_init(struct lwr_config *c)
 		.connect_timeout_ms = 10000,
 		.keep_alive_s = 120,
 		.udp_timeout_s = 180,
+		.publish_wait_ms = 2000,
 		.max_flows = 100000,
 		.max_pending = 4096,
 		.max_udp = 4096,

@@ -4,6 +4,7 @@
 #define LWR_CORE_CONFIG_H
 
 #include "core/addr.h"
+#include "platform/sock.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -74,6 +75,9 @@ struct lwr_config {
 	uint32_t keep_alive_s; /* silence before the first probe */
 	uint32_t udp_timeout_s; /* of a flow that was heard from */
 	bool udp_any; /* strangers may answer: --udp-filter any */
+	uint32_t publish_wait_ms; /* for a guest that is not up yet */
+
+	struct lwr_sock_from outbound; /* of sockets to remote hosts */
 
 	uint32_t max_flows; /* TCP flows and connects in progress */
 	uint32_t max_pending; /* connects and handshakes in progress */

@@ -65,6 +65,14 @@ struct lwr_link_flows {
 	uint32_t count;
 };
 
+/* An address that the guest has used, as ARP or NDP told. */
+struct lwr_guest_addr {
+	struct lwr_addr addr;
+	bool known;
+	bool absent; /* asked for, and nobody answered */
+	uint64_t asked_ms; /* when last; 0: never */
+};
+
 struct lwr_link {
 	const struct lwr_link_ops *ops;
 	struct lwr_link_caps caps;
@@ -89,6 +97,7 @@ struct lwr_link {
 	struct lwr_list node; /* on stack->links */
 	struct netif netif; /* lwIP's view of the link */
 	struct lwr_neighbours neighbours; /* where the guests are */
+	struct lwr_guest_addr guest[2]; /* IPv4, IPv6 */
 	bool up;
 	uint32_t id; /* of the guest, never used again within one stack */
 	uint32_t number; /* of the link, for its user; never 0 or used again */

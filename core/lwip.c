@@ -11,7 +11,8 @@
  *
  * What lwIP leaves behind tells what happened: a PCB on tcp_tw_pcbs went to
  * TIME-WAIT and moves to our own table, a new one on tcp_active_pcbs after a
- * SYN is the accepted connection. A PCB that dies on its own calls its error
+ * SYN is the accepted connection; one that lwr__conn_connect() made puts itself
+ * there. A PCB that dies on its own calls its error
  * callback. Calls nest only for the same conn (a callback that gives credit).
  *
  * Segments. pcb->mss is the guest's MSS, by which lwIP judges windows. It is
@@ -297,6 +298,18 @@ static void set_window(struct lwr_conn *c)
 	pcb->rcv_ann_right_edge = pcb->rcv_nxt + c->window;
 }
 
+/* Makes a PCB the conn's. */
+static void adopt(struct lwr_conn *c, struct tcp_pcb *pcb)
+{
+	c->pcb = pcb;
+	tcp_arg(pcb, c);
+	tcp_recv(pcb, on_recv);
+	tcp_sent(pcb, on_sent);
+	tcp_err(pcb, on_err);
+	tcp_nagle_disable(pcb);
+	set_sizes(c);
+}
+
 static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 {
 	(void)err;
@@ -385,6 +398,11 @@ void lwr__lwip_input(struct lwr_conn *c, struct pbuf *p)
 	lwr__lwip_leave(c, entered);
 }
 
+bool lwr__lwip_calling(const struct lwr_conn *c)
+{
+	return c->pcb->state == SYN_SENT;
+}
+
 void lwr__lwip_stray(struct lwr_link *link, const struct lwr_pkt *pkt,
 		     struct pbuf *p)
 {
@@ -415,15 +433,60 @@ int lwr__conn_accept(struct lwr_conn *c, const void *syn, size_t len)
 	tcp_listen_pcbs.listen_pcbs = NULL;
 	c->pcb = tcp_active_pcbs;
 	if (c->pcb) {
-		tcp_recv(c->pcb, on_recv);
-		tcp_sent(c->pcb, on_sent);
-		tcp_err(c->pcb, on_err);
-		tcp_nagle_disable(c->pcb);
-		set_sizes(c);
+		adopt(c, c->pcb);
 		set_window(c);
 	}
 	lwr__lwip_leave(c, true);
 	return c->pcb ? 0 : -ENOMEM;
+}
+
+/* The guest's SYN-ACK said what its SYN would have said. */
+static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+	(void)pcb;
+	(void)err;
+	if (!arg)
+		return ERR_OK;
+	set_sizes(arg);
+	set_window(arg);
+	lw.stack->hooks->on_open(lw.stack->arg, arg);
+	return ERR_OK;
+}
+
+/* An old connection of this tuple is nobody's any more. */
+static void forget_timewait(const struct lwr_key *key)
+{
+	struct lwr_timewait_slot *tw = lwr__timewait_find(
+		&lw.stack->timewait, key, lwr__loop_now(lw.stack->loop));
+
+	if (tw)
+		lwr__timewait_remove(tw);
+}
+
+int lwr__conn_connect(struct lwr_conn *c)
+{
+	const struct lwr_key *key = &c->demux.key;
+	struct tcp_pcb *pcb = tcp_new_ip_type(IPADDR_TYPE_ANY);
+	ip_addr_t guest;
+	err_t err;
+
+	if (!pcb)
+		return -ENOMEM;
+	forget_timewait(key);
+	lwr__lwip_enter(c);
+	adopt(c, pcb);
+	/* Bound to a netif, lwIP asks for no route. */
+	pcb->netif_idx = NETIF_INDEX;
+	to_lwip(&pcb->local_ip, &key->host);
+	pcb->local_port = key->hport;
+	to_lwip(&guest, &key->guest);
+	err = tcp_connect(pcb, &guest, key->gport, on_connected);
+	if (err != ERR_OK)
+		tcp_abort(detach(c));
+	else
+		set_sizes(c);
+	lwr__lwip_leave(c, true);
+	return err == ERR_OK ? 0 : -ENOMEM;
 }
 
 void lwr__conn_refuse(struct lwr_link *link, const struct lwr_addr *src,

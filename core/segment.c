@@ -149,6 +149,14 @@ static void strip(const struct lwr_pkt *pkt, struct pbuf *p)
 	pbuf_realloc(p, (u16_t)pkt->l4_len);
 }
 
+/* Our SYN may be answered, and nothing else: no simultaneous open. */
+static bool answers_syn(const struct pbuf *p)
+{
+	const uint8_t *th = p->payload;
+
+	return th[13] & (FLAG_ACK | FLAG_RST);
+}
+
 /*
  * A repeated SYN gets the same answer as the first, whatever its options: by
  * now they are agreed on, but lwIP would take new ones over.
@@ -207,6 +215,11 @@ void lwr__stack_segment(struct lwr_stack *s, const struct lwr_pkt *pkt,
 		return;
 	}
 	strip(pkt, p);
-	drop_syn_options(p);
+	if (lwr__lwip_calling(c) && !answers_syn(p)) {
+		pbuf_free(p);
+		return;
+	}
+	if (!lwr__lwip_calling(c))
+		drop_syn_options(p);
 	lwr__lwip_input(c, p);
 }

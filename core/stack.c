@@ -284,16 +284,17 @@ static void on_fast(struct lwr_timer *t)
 
 /* ---- conns and links ----------------------------------------------------------------- */
 
-void lwr__conn_add(struct lwr_stack *s, struct lwr_conn *c,
-		   const struct lwr_pkt *pkt)
+void lwr__conn_add(struct lwr_link *link, struct lwr_conn *c,
+		   const struct lwr_key *key)
 {
 	lwr__list_init(&c->on_due);
 	lwr__list_init(&c->on_ack);
 	lwr__list_init(&c->on_blocked);
-	c->link = pkt->link;
-	lwr__stack_key(&c->demux.key, pkt);
-	lwr__demux_add(&s->demux, &c->demux);
-	lwr__list_append(&pkt->link->conns, &c->on_link);
+	lwr__list_init(&c->on_link);
+	c->link = link;
+	c->demux.key = *key;
+	lwr__demux_add(&link->stack->demux, &c->demux);
+	lwr__list_append(&link->conns, &c->on_link);
 }
 
 void lwr__conn_remove(struct lwr_stack *s, struct lwr_conn *c)
@@ -356,6 +357,7 @@ void lwr__stack_reset_link(struct lwr_link *link)
 	lwr__ring_pop(&link->h2g, lwr__ring_count(&link->h2g));
 	lwr__list_remove(&link->pending);
 	lwr__neighbours_reset(&link->neighbours, link->net);
+	memset(link->guest, 0, sizeof(link->guest));
 	/* A new number: nothing of the old guest can match the new one's. */
 	link->id = s->next_link_id++;
 	link->up = true;
@@ -370,8 +372,12 @@ static void add_stats(struct lwr_stats *to, const struct lwr_stats *from)
 
 void lwr__stack_remove_link(struct lwr_link *link)
 {
+	const struct lwr_stack_hooks *hooks = link->stack->hooks;
+
 	lwr__stack_reset_link(link);
 	link->up = false;
+	if (hooks->on_link_gone)
+		hooks->on_link_gone(link->stack->arg, link);
 	add_stats(&link->stack->stats, &link->stats);
 	lwr__list_remove(&link->node);
 	lwr__ring_fini(&link->h2g);

@@ -80,6 +80,8 @@ struct lwr_stack_hooks {
 	void (*on_packet)(void *arg, const struct lwr_pkt *pkt);
 	/* A link went down; its conns are removed by the relay. */
 	void (*on_link_down)(void *arg, struct lwr_link *link);
+	/* And will not come up again. May be NULL. */
+	void (*on_link_gone)(void *arg, struct lwr_link *link);
 };
 
 struct lwr_stack {
@@ -130,20 +132,30 @@ void lwr__stack_drain(struct lwr_link *link);
 /* End of a tick: hands queued frames of all links to them. */
 void lwr__stack_flush(struct lwr_stack *s);
 
+/* The tuple of a packet from a guest. */
+void lwr__stack_key(struct lwr_key *key, const struct lwr_pkt *pkt);
+
 /* Sum of all counters, links included. */
 void lwr__stack_stats(const struct lwr_stack *s, struct lwr_stats *sum);
 
 /* ---- connections ------------------------------------------------------ */
 
-/* Enters the pkt's tuple for a conn without PCB. */
-void lwr__conn_add(struct lwr_stack *s, struct lwr_conn *c,
-		   const struct lwr_pkt *pkt);
+/* Enters the tuple, which is in no table yet, for a conn without PCB. */
+void lwr__conn_add(struct lwr_link *link, struct lwr_conn *c,
+		   const struct lwr_key *key);
 
 /*
  * Replays the SYN, `syn` of `len` bytes (the TCP header with options), to
  * lwIP, which answers with SYN-ACK. Returns 0 or -ENOMEM.
  */
 int lwr__conn_accept(struct lwr_conn *c, const void *syn, size_t len);
+
+/*
+ * Opens towards the guest, whose hardware address is known: sends SYN from
+ * key.host to key.guest, repeated by lwIP. on_open or on_end (LWR_CONN_RESET:
+ * refused) follows; how long to wait is the caller's. Returns 0 or -ENOMEM.
+ */
+int lwr__conn_connect(struct lwr_conn *c);
 
 /* Answers a SYN with RST: connection refused. */
 void lwr__conn_refuse(struct lwr_link *link, const struct lwr_addr *src,

@@ -31,6 +31,8 @@ uint32_t lwr__lwip_window(const struct tcp_pcb *pcb);
 void lwr__lwip_netif(struct lwr_link *link);
 /* A segment for a conn with a PCB; p starts at the TCP header, and is taken. */
 void lwr__lwip_input(struct lwr_conn *c, struct pbuf *p);
+/* True from our SYN to the guest's answer. */
+bool lwr__lwip_calling(const struct lwr_conn *c);
 /* A segment that belongs to nothing: answered with RST; p is taken. */
 void lwr__lwip_stray(struct lwr_link *link, const struct lwr_pkt *pkt,
 		     struct pbuf *p);
@@ -53,8 +55,6 @@ err_t lwr__send_tcp(struct lwr_link *link, struct lwr_conn *c, struct pbuf *p,
 /* core/segment.c: a valid TCP segment of a guest; p, its frame, is taken. */
 void lwr__stack_segment(struct lwr_stack *s, const struct lwr_pkt *pkt,
 			struct pbuf *p);
-/* The demultiplexer's key of a segment. */
-void lwr__stack_key(struct lwr_key *key, const struct lwr_pkt *pkt);
 
 /* core/stack.c */
 /* Puts the conn on the timer lists that its PCB asks for. */

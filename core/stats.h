@@ -61,7 +61,13 @@
 	X(dhcp_acks, "DHCP leases granted or renewed, of both families")       \
 	X(dhcp_refused, "DHCP requests that got no address")                   \
 	X(dhcp_declined, "addresses that a guest found to be taken")           \
-	X(drop_size, "guest frames too short or too long, dropped")
+	X(drop_size, "guest frames too short or too long, dropped")            \
+	X(publish_clients, "TCP clients of published ports accepted")          \
+	X(publish_opened, "of those, connected to the guest")                  \
+	X(publish_refused, "of those, refused by the guest")                   \
+	X(publish_timeout, "of those, without an answer of the guest in time") \
+	X(publish_udp_opened, "UDP clients of published ports")                \
+	X(publish_udp_live, "UDP clients of published ports now")
 
 struct lwr_stats {
 #define LWR_STATS_FIELD(name, help) uint64_t name;

@@ -8,7 +8,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-int lwr__sock_connect(const struct sockaddr *sa, socklen_t len, bool *done)
+int lwr__sock_connect(const struct sockaddr *sa, socklen_t len,
+		      const struct lwr_sock_from *from, bool *done)
 {
 	int fd, err, one = 1;
 
@@ -18,6 +19,11 @@ int lwr__sock_connect(const struct sockaddr *sa, socklen_t len, bool *done)
 		return -errno;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	(void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
+	err = from ? lwr__sock_bind_from(fd, sa->sa_family, from) : 0;
+	if (err) {
+		close(fd);
+		return err;
+	}
 	*done = connect(fd, sa, len) == 0;
 	if (*done || errno == EINPROGRESS)
 		return fd;

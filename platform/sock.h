@@ -6,6 +6,7 @@
 #ifndef LWR_PLATFORM_SOCK_H
 #define LWR_PLATFORM_SOCK_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,11 +14,26 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+/* Where outgoing sockets are bound to; all zeros: nowhere. */
+struct lwr_sock_from {
+	char ifname[16]; /* IF_NAMESIZE */
+	struct sockaddr_in in; /* sin_family 0: any */
+	struct sockaddr_in6 in6;
+};
+
+/* Binds a socket of `family` before it is used. Returns 0 or -errno. */
+int lwr__sock_bind_from(int fd, int family, const struct lwr_sock_from *from);
+
+/* Tries whether sockets can be bound so. Returns 0 or -errno. */
+int lwr__sock_try_from(const struct lwr_sock_from *from);
+
 /*
- * Starts a TCP connection with TCP_NODELAY; urgent data are read as plain data.
- * Returns the descriptor, or -errno; *done says whether it is connected yet.
+ * Starts a connection, of TCP with TCP_NODELAY, or to a Unix socket; urgent
+ * data are read as plain data. from NULL: bound nowhere. Returns the
+ * descriptor, or -errno; *done says whether it is connected yet.
  */
-int lwr__sock_connect(const struct sockaddr *sa, socklen_t len, bool *done);
+int lwr__sock_connect(const struct sockaddr *sa, socklen_t len,
+		      const struct lwr_sock_from *from, bool *done);
 
 /*
  * A UDP socket connected to an address, with a random port: it receives from

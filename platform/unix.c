@@ -22,6 +22,8 @@
  */
 #include "platform/unix.h"
 
+#include "platform/sock.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -122,6 +124,20 @@ err_close:
 	close(u->fd);
 	u->fd = -1;
 	return err;
+}
+
+int lwr__unix_connect(const char *path, bool *done)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	size_t len = strlen(path);
+
+	if (len == 0 || len > LWR_UNIX_PATH_MAX)
+		return -EINVAL;
+	memcpy(addr.sun_path, path, len);
+	if (path[0] == '@')
+		addr.sun_path[0] = '\0';
+	return lwr__sock_connect((const struct sockaddr *)&addr,
+				 addr_len(&addr, len), NULL, done);
 }
 
 void lwr__unix_close(struct lwr_unix *u)

@@ -35,6 +35,12 @@ struct lwr_unix {
  */
 int lwr__unix_open(struct lwr_unix *u, const char *path, int type, mode_t mode);
 
+/*
+ * Starts a stream connection. Returns the descriptor, -EAGAIN: its queue is
+ * full, or -errno; *done says whether it is connected yet.
+ */
+int lwr__unix_connect(const char *path, bool *done);
+
 /* Closes the socket and removes its file, if that is still ours. */
 void lwr__unix_close(struct lwr_unix *u);
 

@@ -9,18 +9,22 @@
  *	no route to net or host, timeout   ICMP unreachable
  *	forbidden, here or by policy       ICMP administratively prohibited
  *	a limit of the relay or the host   RST, counted, logged once a minute
+ *
+ * The gateway's address may mean the host's loopback (--host-loopback): the one
+ * of the guest's family first, and where that refuses, the other.
  */
 #include "relay/flow.h"
 #include "relay/dns_server.h"
 #include "relay/hooks.h"
 #include "relay/policy.h"
+#include "relay/service.h"
 
 #include "platform/sock.h"
+#include "platform/unix.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 
 enum {
 	SYN_MAX = 128, /* bytes of a SYN that is held */
@@ -91,7 +95,7 @@ static void unreach(const struct answer *a, enum lwr_unreach why)
 }
 
 /* At most once a minute: a guest must not be able to fill the log. */
-static void log_limit(struct lwr_tcp *t, const char *what)
+void lwr__tcp_log_limit(struct lwr_tcp *t, const char *what)
 {
 	uint64_t now = lwr__loop_now(t->stack->loop);
 
@@ -110,6 +114,7 @@ static void answer_error(struct lwr_tcp *t, const struct answer *a, int err)
 	switch (-err) {
 	case ECONNREFUSED:
 	case ECONNRESET:
+	case ENOENT: /* a service's socket is not there */
 		st->tcp_refused++;
 		refuse(a);
 		break;
@@ -137,9 +142,73 @@ static void answer_error(struct lwr_tcp *t, const struct answer *a, int err)
 		break;
 	default: /* EMFILE, ENFILE, ENOMEM, ENOBUFS, and what is not foreseen */
 		st->tcp_limited++;
-		log_limit(t, strerror(-err));
+		lwr__tcp_log_limit(t, strerror(-err));
 		refuse(a);
 	}
+}
+
+/* Where a SYN leads to. */
+struct target {
+	enum { HOST, DNS, SERVICE } kind;
+	struct lwr_dest host;
+	const char *path; /* of a service's Unix socket */
+};
+
+/* The gateway may mean ::1 as well as 127.0.0.1. */
+static bool other_loopback(const struct lwr_link *link,
+			   const struct lwr_key *key, struct target *to)
+{
+	struct lwr_dest guest = { key->host, key->hport }, first, other;
+
+	/* Not where the user's hook led it elsewhere. */
+	if (to->kind != HOST ||
+	    !lwr__policy_other_loopback(link->net, &guest, &other) ||
+	    lwr__policy_dest(link->net, &guest, &first) != LWR_ALLOW ||
+	    !lwr__addr_equal(&first.addr, &to->host.addr) ||
+	    first.port != to->host.port)
+		return false;
+	to->host = other;
+	return true;
+}
+
+/* Connects. Returns the descriptor or -errno. */
+static int open_target(struct lwr_tcp *t, struct lwr_link *link,
+		       const struct target *to, bool *done)
+{
+	const struct lwr_sock_from *from = &t->stack->config->outbound;
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	*done = to->kind == DNS;
+	(void)lwr__share_g2h(link, LWR_SHARE_CONNECT);
+	if (to->kind == DNS)
+		return lwr__dns_tcp_open(t->dns, link);
+	if (to->kind == SERVICE)
+		return lwr__unix_connect(to->path, done);
+	if (lwr__addr_is_loopback(&to->host.addr))
+		from = NULL;
+	len = lwr__addr_to_sockaddr(&to->host.addr, to->host.port, &ss);
+	return lwr__sock_connect((struct sockaddr *)&ss, len, from, done);
+}
+
+/* Connects a refused flow to the other loopback. False: there is none. */
+static bool try_other(struct lwr_flow *f)
+{
+	struct lwr_link *link = f->conn.link;
+	struct target to = { .kind = HOST, .host = f->host };
+	bool done;
+	int fd;
+
+	if (f->last_chance || !other_loopback(link, &f->conn.demux.key, &to))
+		return false;
+	f->last_chance = true;
+	fd = open_target(f->tcp, link, &to, &done);
+	if (fd < 0)
+		return false;
+	if (lwr__flow_rewatch(f, fd) < 0)
+		return false;
+	f->host = to.host;
+	return true;
 }
 
 static void fail(struct lwr_flow *f, int err)
@@ -179,7 +248,7 @@ void lwr__flow_connecting(struct lwr_flow *f)
 	f->error = false;
 	if (err == 0)
 		replay(f);
-	else if (err != -EINPROGRESS)
+	else if (err != -EINPROGRESS && !(err == -ECONNREFUSED && try_other(f)))
 		fail(f, err);
 }
 
@@ -196,92 +265,52 @@ void lwr__connect_timeouts(struct lwr_tcp *t)
 		}
 		if (f->state == LWR_FLOW_CONNECTING)
 			fail(f, -ETIMEDOUT);
+		else if (f->state == LWR_FLOW_CALLING)
+			lwr__flow_unanswered(f, LWR_CONN_TIMEOUT);
 		else /* the guest did not finish its handshake */
 			lwr__flow_kill(f, true);
 	}
 }
 
-static void on_event(struct lwr_watch *w, uint32_t events)
-{
-	struct lwr_flow *f = LWR_CONTAINER(w, struct lwr_flow, watch);
-
-	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-		f->readable = true;
-	/* A read ends early at urgent data: no short cut from now on. */
-	if (events & EPOLLPRI)
-		f->readable = f->hangup = true;
-	if (events & EPOLLOUT)
-		f->writable = true;
-	if (events & (EPOLLRDHUP | EPOLLHUP))
-		f->hangup = true;
-	if (events & EPOLLERR)
-		f->error = true;
-	lwr__flow_ready(f);
-}
-
+/* The flow of a held SYN. */
 static struct lwr_flow *new_flow(struct lwr_tcp *t, const struct lwr_pkt *pkt,
-				 struct lwr_syn *syn,
-				 const struct lwr_dest *dest, int fd)
+				 struct lwr_syn *syn, const struct target *to,
+				 int fd)
 {
-	struct lwr_flow *f = calloc(1, sizeof(*f));
-	const struct lwr_config *config = t->stack->config;
+	struct lwr_flow *f = lwr__flow_new(t, pkt->link, fd);
+	struct lwr_key key;
 
 	if (!f)
 		return NULL;
-	f->watch.fd = fd;
-	f->watch.events = EPOLLIN | EPOLLOUT | EPOLLPRI;
-	f->watch.on_event = on_event;
-	if (lwr__watch_start(t->stack->loop, &f->watch) < 0) {
-		free(f);
-		return NULL;
-	}
-	f->tcp = t;
 	f->syn = syn;
-	f->id = t->next_id++;
-	if (dest)
-		f->host = *dest;
-	f->opened_ms = lwr__loop_now(t->stack->loop);
-	f->at_ms = f->opened_ms + config->connect_timeout_ms;
-	lwr__list_init(&f->on_ready);
-	lwr__list_append(&t->pending, &f->node);
-	if (!lwr__timer_active(&t->pending_timer))
-		lwr__timer_start(&t->pending_timer, config->connect_timeout_ms);
-	lwr__conn_add(t->stack, &f->conn, pkt);
-	t->flows++;
-	t->connects++;
-	pkt->link->stats.tcp_pending++;
+	f->host = to->host;
+	f->last_chance = to->kind != HOST;
+	lwr__stack_key(&key, pkt);
+	lwr__conn_add(pkt->link, &f->conn, &key);
+	lwr__flow_pending(f);
 	return f;
-}
-
-/* Connects to `dest`, or to our own DNS. Returns the socket or -errno. */
-static int open_host(struct lwr_tcp *t, struct lwr_link *link,
-		     const struct lwr_dest *dest, bool query, bool *done)
-{
-	struct sockaddr_storage ss;
-	socklen_t len;
-
-	*done = query;
-	(void)lwr__share_g2h(link, LWR_SHARE_CONNECT);
-	if (query)
-		return lwr__dns_tcp_open(t->dns, link);
-	len = lwr__addr_to_sockaddr(&dest->addr, dest->port, &ss);
-	return lwr__sock_connect((struct sockaddr *)&ss, len, done);
 }
 
 static void start(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 		  const struct answer *a, struct lwr_syn *syn,
-		  const struct lwr_dest *dest, bool query)
+		  struct target *to)
 {
 	struct lwr_flow *f;
 	bool done;
-	int fd = open_host(t, pkt->link, dest, query, &done);
+	int fd = open_target(t, pkt->link, to, &done);
 
+	if (fd == -ECONNREFUSED && other_loopback(pkt->link, a->key, to))
+		fd = open_target(t, pkt->link, to, &done);
+	if (fd == -EAGAIN) { /* a full Unix socket: the guest asks again */
+		free(syn);
+		return;
+	}
 	if (fd < 0) {
 		answer_error(t, a, fd);
 		free(syn);
 		return;
 	}
-	f = new_flow(t, pkt, syn, dest, fd);
+	f = new_flow(t, pkt, syn, to, fd);
 	if (!f) {
 		answer_error(t, a, -ENOMEM);
 		lwr__sock_close(fd);
@@ -293,7 +322,7 @@ static void start(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 }
 
 /* Limits of the relay's own and of the link; NULL: there is room. */
-static const char *limit_reached(const struct lwr_tcp *t, struct lwr_link *link)
+const char *lwr__tcp_limit(const struct lwr_tcp *t, struct lwr_link *link)
 {
 	const struct lwr_limits *l = &link->net->limits;
 	const struct lwr_config *config = t->stack->config;
@@ -330,20 +359,34 @@ static enum lwr_verdict ask(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 	return lwr__hooks_flow_open(t->hooks, &info, &host->addr, &host->port);
 }
 
+static enum lwr_verdict
+find_target(struct lwr_tcp *t, const struct lwr_pkt *pkt, struct target *to)
+{
+	struct lwr_dest guest = { pkt->dst, pkt->dport };
+
+	if (lwr__policy_is_query(pkt->link->net, &guest)) {
+		to->kind = DNS;
+		return LWR_ALLOW;
+	}
+	to->path = lwr__service_find(t->services, pkt->link->net, &guest);
+	if (to->path) {
+		to->kind = SERVICE;
+		return LWR_ALLOW;
+	}
+	return lwr__policy_dest(pkt->link->net, &guest, &to->host);
+}
+
 static void decide(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 		   const struct answer *a, struct lwr_syn *syn)
 {
-	struct lwr_dest guest = { pkt->dst, pkt->dport }, host = guest;
-	bool query = lwr__policy_is_query(pkt->link->net, &guest);
-	enum lwr_verdict v = LWR_ALLOW;
-	const char *limit = limit_reached(t, pkt->link);
+	struct target to = { .kind = HOST, .host = { pkt->dst, pkt->dport } };
+	enum lwr_verdict v = find_target(t, pkt, &to);
+	const char *limit = lwr__tcp_limit(t, pkt->link);
 
-	if (!query)
-		v = lwr__policy_dest(pkt->link->net, &guest, &host);
-	if (v == LWR_ALLOW && !limit && !query)
-		v = ask(t, pkt, &host);
+	if (v == LWR_ALLOW && !limit && to.kind == HOST)
+		v = ask(t, pkt, &to.host);
 	if (v == LWR_ALLOW && !limit) {
-		start(t, pkt, a, syn, &host, query);
+		start(t, pkt, a, syn, &to);
 		return;
 	}
 	if (v == LWR_DENY) {
@@ -354,7 +397,7 @@ static void decide(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 		refuse(a);
 	} else {
 		a->link->stats.tcp_limited++;
-		log_limit(t, limit);
+		lwr__tcp_log_limit(t, limit);
 		refuse(a);
 	}
 	free(syn);
@@ -362,13 +405,9 @@ static void decide(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 
 void lwr__tcp_on_syn(struct lwr_tcp *t, const struct lwr_pkt *pkt)
 {
-	struct lwr_key key = { .guest = pkt->src,
-			       .host = pkt->dst,
-			       .link = pkt->link->id,
-			       .gport = pkt->sport,
-			       .hport = pkt->dport };
-	struct answer a = { .link = pkt->link, .key = &key };
+	struct answer a = { .link = pkt->link };
 	struct lwr_syn *syn;
+	struct lwr_key key;
 
 	if (!lwr__policy_source(pkt->link->net, &pkt->src)) {
 		pkt->link->stats.drop_source++;
@@ -379,6 +418,8 @@ void lwr__tcp_on_syn(struct lwr_tcp *t, const struct lwr_pkt *pkt)
 		pkt->link->stats.drop_memory++;
 		return;
 	}
+	lwr__stack_key(&key, pkt);
+	a.key = &key;
 	a.syn = syn;
 	decide(t, pkt, &a, syn);
 }

@@ -92,7 +92,8 @@ static int open_socket(const struct lwr_dns *dns, unsigned server, bool tcp)
 	bool done;
 	socklen_t len = lwr__dns_sockaddr(dns, server, &ss);
 
-	return tcp ? lwr__sock_connect((struct sockaddr *)&ss, len, &done) :
+	return tcp ? lwr__sock_connect((struct sockaddr *)&ss, len, NULL,
+				       &done) :
 		     lwr__sock_connect_udp((struct sockaddr *)&ss, len);
 }
 

@@ -10,6 +10,8 @@
 enum lwr_flow_state {
 	LWR_FLOW_CONNECTING, /* the guest's SYN is held */
 	LWR_FLOW_OPENING, /* the host is connected, SYN-ACK is out */
+	LWR_FLOW_WAITING, /* a client; the guest's address is not known yet */
+	LWR_FLOW_CALLING, /* a client; SYN to the guest is out */
 	LWR_FLOW_OPEN,
 	LWR_FLOW_DEAD, /* on tcp->dead */
 };
@@ -19,7 +21,7 @@ struct lwr_syn;
 struct lwr_flow {
 	struct lwr_conn conn;
 	struct lwr_watch watch; /* the host socket */
-	struct lwr_list node; /* tcp->pending, ->alive or ->dead */
+	struct lwr_list node; /* tcp->pending, ->alive, ->dead, or waiting */
 	struct lwr_list on_ready; /* tcp->ready */
 	struct lwr_tcp *tcp;
 	struct lwr_syn *syn; /* the held SYN; NULL after it was replayed */
@@ -38,6 +40,8 @@ struct lwr_flow {
 	uint32_t h2g_acked;
 	struct lwr_dest host; /* what it is connected to */
 	int err; /* why it ended */
+	bool last_chance; /* no other loopback is tried after this one */
+	bool published; /* opened by a client of the host */
 	uint8_t state; /* enum lwr_flow_state */
 	uint8_t g2h; /* enum lwr_half */
 	uint8_t h2g;
@@ -55,6 +59,13 @@ static inline struct lwr_flow *lwr__flow_of(struct lwr_conn *c)
 }
 
 /* relay/tcp.c */
+/* A flow around a host socket, in no list and no table. NULL: no memory. */
+struct lwr_flow *lwr__flow_new(struct lwr_tcp *t, struct lwr_link *link,
+			       int fd);
+/* Another host socket takes the place of the first. Returns 0 or -errno. */
+int lwr__flow_rewatch(struct lwr_flow *f, int fd);
+/* Gives it connect_timeout_ms to become OPEN. */
+void lwr__flow_pending(struct lwr_flow *f);
 void lwr__flow_ready(struct lwr_flow *f);
 /* Ends the flow: the guest sees RST if it is still connected. */
 void lwr__flow_kill(struct lwr_flow *f, bool reset_host);
@@ -63,6 +74,14 @@ void lwr__flow_kill(struct lwr_flow *f, bool reset_host);
 /* The host socket told something while the SYN is held. */
 void lwr__flow_connecting(struct lwr_flow *f);
 void lwr__connect_timeouts(struct lwr_tcp *t);
+/* A limit of the relay's own or of the link that is reached, or NULL. */
+const char *lwr__tcp_limit(const struct lwr_tcp *t, struct lwr_link *link);
+/* Warns of a limit, at most once a minute. */
+void lwr__tcp_log_limit(struct lwr_tcp *t, const char *what);
+
+/* relay/publish_tcp.c */
+/* The guest refused a client, or said nothing. */
+void lwr__flow_unanswered(struct lwr_flow *f, enum lwr_conn_end end);
 
 /* Payload for the host that is held, for the relay and for the link. */
 static inline void lwr__flow_hold(struct lwr_flow *f, int64_t bytes)

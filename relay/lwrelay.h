@@ -356,6 +356,12 @@ struct lwr_counters {
 	uint64_t dns_limited;
 	uint64_t dns_tcp;
 	uint64_t dns_pending;
+	uint64_t publish_clients;
+	uint64_t publish_opened;
+	uint64_t publish_refused;
+	uint64_t publish_timeout;
+	uint64_t publish_udp_opened;
+	uint64_t publish_udp_live;
 };
 
 /*

@@ -258,6 +258,7 @@ int lwr__program_start(struct lwr_program *p, const struct lwr_options *opt)
 	if (!err) {
 		p->relay.loop.busy_poll_ns = opt->busy_poll_us * 1000ull;
 		p->relay.owner = p;
+		p->relay.tcp.services = opt->service;
 		err = watch_signals(p);
 	}
 	if (err) {
@@ -272,6 +273,50 @@ int lwr__program_start(struct lwr_program *p, const struct lwr_options *opt)
 		lwr__program_run(p);
 	}
 	return err;
+}
+
+/* Nobody could know it otherwise. */
+static void tell_chosen(const struct lwr_published *r)
+{
+	char text[LWR_PUBLISH_TEXT];
+
+	if (r && r->spec.first == 0 && !r->spec.path[0])
+		fprintf(stderr, "lwrelay: published %s\n",
+			lwr__publish_text(&r->port[0], text));
+}
+
+static const struct lwr_published *find_published(const struct lwr_publish *p,
+						  uint32_t id)
+{
+	const struct lwr_published *r = NULL;
+
+	while ((r = lwr__publish_next(p, r)) && r->id != id)
+		;
+	return r;
+}
+
+int lwr__program_publish(struct lwr_program *p, struct lwr_link *link,
+			 unsigned i)
+{
+	struct lwr_publish *publish = &p->relay.publish;
+	char err[LWR_PUBLISH_ERROR], what[LWR_ERROR_TEXT];
+	int id;
+
+	for (unsigned n = 0; n < p->opt->publishes; n++) {
+		const struct lwr_publish_option *o = &p->opt->publish[n];
+
+		if (o->link != i)
+			continue;
+		id = lwr__publish_add(publish, link, o->text, err);
+		if (id < 0) {
+			snprintf(what, sizeof(what), "--publish %s: %s",
+				 o->text, err);
+			lwr__complain(what, 0, NULL);
+			return LWR_EXIT_FAILURE;
+		}
+		tell_chosen(find_published(publish, (uint32_t)id));
+	}
+	return 0;
 }
 
 static int write_pid_file(const char *path)

@@ -5,8 +5,9 @@
  * guest's own address, stays unanswered, or a guest that probes an address
  * before it takes it (RFC 5227 2.1, RFC 4862 5.4) would find it taken.
  *
- * The relay never asks in return: every frame of a guest says its hardware
- * address, and ARP its sender's (core/neighbour.c).
+ * The relay asks only for the guest of a published port (relay/neigh_ask.c):
+ * every frame of a guest says its hardware address, and ARP its sender's
+ * (core/neighbour.c).
  *
  * A guest that probes for one of our addresses is told, and so learns of the
  * conflict. One that claims it (as an ARP sender, or by an advertisement of its
@@ -122,6 +123,7 @@ bool lwr__arp_input(struct lwr_services *s, const struct lwr_pkt *pkt)
 	}
 	lwr__neighbours_learn(&pkt->link->neighbours, pkt->link->net, &a.sender,
 			      a.mac);
+	lwr__neigh_learn(pkt->link, &a.sender);
 	if (lwr__policy_is_local(pkt->link->net, &a.sender)) {
 		if (may_defend(s, pkt->link))
 			announce(pkt->link, &a.sender);
@@ -226,8 +228,7 @@ static void send_advert(struct lwr_link *link, const struct lwr_addr *target,
 }
 
 /*
- * A guest's advertisement is only looked at for one of our addresses: where
- * guests are, their other packets say.
+ * A guest's advertisement says which address it has, or that it claims ours.
  */
 static void on_advert(struct lwr_services *s, const struct lwr_pkt *pkt)
 {
@@ -238,25 +239,38 @@ static void on_advert(struct lwr_services *s, const struct lwr_pkt *pkt)
 	lwr__cursor_bytes(&c, NULL, 8);
 	lwr__cursor_bytes(&c, b, sizeof(b));
 	target = lwr__addr_from16(b);
-	if (c.bad || pkt->ttl != ND_HOP_LIMIT || lwr__addr_is4(&target) ||
-	    !lwr__policy_is_local(pkt->link->net, &target))
+	if (c.bad || pkt->ttl != ND_HOP_LIMIT || lwr__addr_is4(&target))
 		return;
+	if (!lwr__policy_is_local(pkt->link->net, &target)) {
+		lwr__neigh_learn(pkt->link, &target);
+		return;
+	}
 	if (may_defend(s, pkt->link))
 		send_advert(pkt->link, &target, NULL);
 }
 
-static void on_solicit(const struct lwr_pkt *pkt)
+static void answer_solicit(const struct lwr_pkt *pkt,
+			   const struct lwr_addr *target)
 {
 	bool probe = lwr__addr_is_any(&pkt->src);
+
+	if (!probe)
+		lwr__neigh_learn(pkt->link, &pkt->src);
+	if (!lwr__addr_is4(target) &&
+	    lwr__policy_is_local(pkt->link->net, target))
+		send_advert(pkt->link, target, probe ? NULL : &pkt->src);
+}
+
+static void on_solicit(const struct lwr_pkt *pkt)
+{
 	struct lwr_addr target;
 
 	if (!parse_solicit(pkt, &target))
 		pkt->link->stats.drop_malformed++;
 	else if (!lwr__policy_source(pkt->link->net, &pkt->src))
 		pkt->link->stats.drop_source++;
-	else if (!lwr__addr_is4(&target) &&
-		 lwr__policy_is_local(pkt->link->net, &target))
-		send_advert(pkt->link, &target, probe ? NULL : &pkt->src);
+	else
+		answer_solicit(pkt, &target);
 }
 
 bool lwr__ndp_input(struct lwr_services *s, const struct lwr_pkt *pkt)

@@ -8,6 +8,7 @@
 
 #include "relay/dns_local.h"
 #include "relay/options_link.h"
+#include "relay/publish.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -44,11 +45,18 @@
 	  "answer NAME with ADDR; may be repeated")                            \
 	X("dns-cache", 0, "N", BOTH, set_u32, AT(config.dns_cache), 0,         \
 	  1000000, "1024", "DNS answers kept; 0: none")                        \
-	X("publish", 'p', "SPEC", BOTH, set_later, 0, 0, 0, NULL,              \
-	  "forward a port of the host (not in this version)")                  \
+	X("publish", 'p', "SPEC", BOTH, set_publish, 0, 0, 0, NULL,            \
+	  "forward a port of the host, see below")                             \
+	X("publish-wait", 0, "SEC", BOTH, set_seconds,                         \
+	  AT(config.publish_wait_ms), 0, 3600, "2",                            \
+	  "let its client wait for a guest that is not up")                    \
 	X("host-loopback", 0, NULL, BOTH, set_flag,                            \
 	  AT(config.net.host_loopback), 0, 0, NULL,                            \
 	  "the gateway's address reaches the host's loopback")                 \
+	X("service", 0, "PORT=unix:PATH", BOTH, set_service, 0, 0, 0, NULL,    \
+	  "a port of the gateway reaches a Unix socket")                       \
+	X("outbound", 0, "ADDR|IFNAME", BOTH, set_outbound, 0, 0, 0, NULL,     \
+	  "the host's sockets leave from there")                               \
 	X("connect-timeout", 0, "SEC", BOTH, set_seconds,                      \
 	  AT(config.connect_timeout_ms), 1, 3600, "10",                        \
 	  "give up on a silent destination")                                   \
@@ -342,6 +350,60 @@ static int set_udp_filter(struct parse *p, const struct row *r, const char *v)
 	return bad(p, "--udp-filter: '%s' is not endpoint or any", v);
 }
 
+static int set_service(struct parse *p, const struct row *r, const char *v)
+{
+	(void)r;
+	if (p->o->services == LWR_SERVICES_MAX)
+		return bad(p, "--service: more than %d", LWR_SERVICES_MAX);
+	if (lwr__service_parse(&p->o->service[p->o->services++], v) < 0)
+		return bad(p, "--service: '%s' is not PORT=unix:PATH", v);
+	return 0;
+}
+
+/* An address of each family, or an interface. */
+static int set_outbound(struct parse *p, const struct row *r, const char *v)
+{
+	struct lwr_sock_from *from = &p->o->config.outbound;
+	struct sockaddr_storage ss;
+	struct lwr_addr a;
+	int err;
+
+	(void)r;
+	if (lwr__addr_parse(v, &a) == 0) {
+		(void)lwr__addr_to_sockaddr(&a, 0, &ss);
+		if (lwr__addr_is4(&a))
+			memcpy(&from->in, &ss, sizeof(from->in));
+		else
+			memcpy(&from->in6, &ss, sizeof(from->in6));
+	} else if (*v && strlen(v) < sizeof(from->ifname)) {
+		memcpy(from->ifname, v, strlen(v) + 1);
+	} else {
+		return bad(p, "--outbound: '%s' is no address or interface", v);
+	}
+	err = lwr__sock_try_from(from);
+	if (err)
+		return bad(p, "--outbound: %s: %s", v, strerror(-err));
+	return 0;
+}
+
+/* It is for the guest of the --link before it, or of the first. */
+static int set_publish(struct parse *p, const struct row *r, const char *v)
+{
+	struct lwr_options *o = p->o;
+	struct lwr_publish_option *to = &o->publish[o->publishes];
+	char why[LWR_PUBLISH_ERROR];
+	struct lwr_publish_spec spec;
+
+	(void)r;
+	if (o->publishes == LWR_PUBLISH_MAX)
+		return bad(p, "--publish: more than %d", LWR_PUBLISH_MAX);
+	if (lwr__publish_parse(&spec, v, why) < 0)
+		return bad(p, "--publish: %s", why);
+	*to = (struct lwr_publish_option){ v, o->links ? o->links - 1 : 0 };
+	o->publishes++;
+	return 0;
+}
+
 static int set_link(struct parse *p, const struct row *r, const char *v)
 {
 	(void)r;
@@ -536,6 +598,12 @@ void lwr__options_help(FILE *to)
 	      "libkrun,\n"
 	      "                       libkrun-raw\n"
 	      "  mtu=BYTES            this link's MTU\n\n"
+	      "SPEC of --publish, for the guest of the --link before it or of "
+	      "the first, is\n"
+	      "  [ADDR:]PORT[-END][:GUESTPORT][/udp]   PORT 0: the host chooses "
+	      "one\n"
+	      "  unix:PATH:GUESTPORT                   a Unix socket of the "
+	      "host\n\n"
 	      "Options:\n",
 	      to);
 	for (unsigned i = 0; i < ROWS; i++)

@@ -8,6 +8,7 @@
 
 #include "core/config.h"
 #include "core/log.h"
+#include "relay/service.h"
 #include "relay/link_open.h"
 
 #include <stdbool.h>
@@ -15,15 +16,25 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { LWR_LINKS_MAX = 64 };
+enum { LWR_LINKS_MAX = 64, LWR_PUBLISH_MAX = 1024, LWR_SERVICES_MAX = 64 };
 
 enum lwr_command { LWR_SERVE = 1, LWR_RUN = 2, LWR_BOTH = 3 };
+
+/* One --publish. */
+struct lwr_publish_option {
+	const char *text;
+	unsigned link; /* index of the --link whose guest it reaches */
+};
 
 struct lwr_options {
 	enum lwr_command command;
 	struct lwr_config config;
 	struct lwr_link_spec link[LWR_LINKS_MAX];
 	unsigned links;
+	struct lwr_publish_option publish[LWR_PUBLISH_MAX];
+	unsigned publishes;
+	struct lwr_service service[LWR_SERVICES_MAX + 1]; /* ends with port 0 */
+	unsigned services;
 	char **argv; /* run: COMMAND, ends with NULL */
 	const char *lease[LWR_LEASES_MAX]; /* as given; checked at the end */
 	unsigned leases;

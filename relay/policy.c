@@ -21,7 +21,7 @@ enum { DNS_PORT = 53, PREFIX_BITS = 128 };
 static const uint8_t loopback4[4] = { 127, 0, 0, 1 };
 static const uint8_t loopback6[16] = { [15] = 1 };
 
-static bool is_gateway(const struct lwr_net *net, const struct lwr_addr *a)
+bool lwr__policy_is_gateway(const struct lwr_net *net, const struct lwr_addr *a)
 {
 	if (lwr__addr_is4(a))
 		return lwr__addr_equal(a, &net->gateway);
@@ -92,7 +92,7 @@ enum lwr_verdict lwr__policy_dest(const struct lwr_net *net,
 
 	if (!net->ipv6 && !lwr__addr_is4(a))
 		return LWR_DENY;
-	if (is_gateway(net, a) && guest->port != 0)
+	if (lwr__policy_is_gateway(net, a) && guest->port != 0)
 		return dest_gateway(net, guest, host);
 	if (lwr__policy_is_local(net, a))
 		return LWR_REFUSE;
@@ -111,8 +111,21 @@ bool lwr__policy_is_query(const struct lwr_net *net,
 
 	if (guest->port != DNS_PORT || (!net->ipv6 && !lwr__addr_is4(a)))
 		return false;
-	return is_dns(net, a) || (net->dns_intercept &&
-				  (is_gateway(net, a) || is_remote(net, a)));
+	return is_dns(net, a) ||
+	       (net->dns_intercept &&
+		(lwr__policy_is_gateway(net, a) || is_remote(net, a)));
+}
+
+bool lwr__policy_other_loopback(const struct lwr_net *net,
+				const struct lwr_dest *guest,
+				struct lwr_dest *host)
+{
+	if (!net->host_loopback || !lwr__policy_is_gateway(net, &guest->addr))
+		return false;
+	host->addr = lwr__addr_is4(&guest->addr) ? lwr__addr_from16(loopback6) :
+						   lwr__addr_from4(loopback4);
+	host->port = guest->port;
+	return true;
 }
 
 static bool source4(const struct lwr_net *net, const struct lwr_addr *src)
@@ -138,9 +151,14 @@ bool lwr__policy_source(const struct lwr_net *net, const struct lwr_addr *src)
 	return lwr__addr_is4(src) ? source4(net, src) : source6(net, src);
 }
 
+bool lwr__policy_client(const struct lwr_net *net, const struct lwr_addr *a)
+{
+	return (net->ipv6 || lwr__addr_is4(a)) && is_remote(net, a);
+}
+
 bool lwr__policy_is_local(const struct lwr_net *net, const struct lwr_addr *a)
 {
 	if (!net->ipv6 && !lwr__addr_is4(a))
 		return false;
-	return is_gateway(net, a) || is_dns(net, a);
+	return lwr__policy_is_gateway(net, a) || is_dns(net, a);
 }

@@ -37,6 +37,24 @@ bool lwr__policy_is_query(const struct lwr_net *net,
 /* A source that a guest may use: its own subnet, or not yet configured. */
 bool lwr__policy_source(const struct lwr_net *net, const struct lwr_addr *src);
 
+/*
+ * The second meaning of the gateway's address where it means the loopback: the
+ * loopback of the other family. False: `guest` is no such destination.
+ */
+bool lwr__policy_other_loopback(const struct lwr_net *net,
+				const struct lwr_dest *guest,
+				struct lwr_dest *host);
+
+/* True for an address of the gateway itself. */
+bool lwr__policy_is_gateway(const struct lwr_net *net,
+			    const struct lwr_addr *a);
+
+/*
+ * A client of the host whose address the guest may be shown: a remote host, as
+ * far as the guest can tell.
+ */
+bool lwr__policy_client(const struct lwr_net *net, const struct lwr_addr *a);
+
 /* An address that the relay itself answers ARP, NDP and echo for. */
 bool lwr__policy_is_local(const struct lwr_net *net, const struct lwr_addr *a);
 

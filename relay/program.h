@@ -46,6 +46,13 @@ void lwr__program_signals(sigset_t *old);
  */
 int lwr__program_start(struct lwr_program *p, const struct lwr_options *opt);
 
+/*
+ * Publishes what the options have for link number i; a port that the host
+ * chose is told on stderr. Returns 0, or the exit status after a complaint.
+ */
+int lwr__program_publish(struct lwr_program *p, struct lwr_link *link,
+			 unsigned i);
+
 /* Every link is up: --pid-file, --ready-fd. Returns 0 or the exit status. */
 int lwr__program_ready(struct lwr_program *p);
 

@@ -2,8 +2,9 @@
 /*
  * The relay as a whole. One tick: links and sockets were read, flows noted
  * what happened; then, in this order, DNS answers are sent (first, so that bulk
- * does not keep them waiting), flows move bytes, datagrams are read, rings are
- * drained to the links, and what died is freed.
+ * does not keep them waiting), clients of published ports are accepted, flows
+ * move bytes, datagrams are read, rings are drained to the links, and what died
+ * is freed.
  */
 #include "relay/relay.h"
 #include "relay/policy.h"
@@ -16,11 +17,13 @@ static bool on_tick(void *arg)
 	struct lwr_relay *r = arg;
 	bool more = lwr__dns_server_tick(&r->dns_server);
 
+	more = lwr__publish_tick(&r->publish) || more;
 	lwr__tcp_tick(&r->tcp);
 	more = lwr__udp_tick(&r->udp) || more;
 	more = lwr__udp_tick(&r->ping) || more;
 	lwr__stack_flush(&r->stack);
 	more = lwr__tcp_reap(&r->tcp) || more;
+	lwr__publish_reap(&r->publish);
 	/* A drained ring lets go what it kept back: frames for the next tick. */
 	return more || !lwr__list_empty(&r->stack.drain);
 }
@@ -87,6 +90,7 @@ static void on_udp(struct lwr_relay *r, const struct lwr_pkt *pkt)
 {
 	if (!lwr__dhcp_input(&r->services, pkt) &&
 	    !lwr__dhcp6_input(&r->services, pkt) &&
+	    !lwr__publish_udp_input(&r->publish, pkt) &&
 	    !lwr__dns_server_input(&r->dns_server, pkt))
 		lwr__udp_input(&r->udp, pkt);
 }
@@ -103,6 +107,7 @@ static void on_packet(void *arg, const struct lwr_pkt *pkt)
 
 	if (pkt->ethertype == LWR_ETHERTYPE_ARP) {
 		(void)lwr__arp_input(&r->services, pkt);
+		lwr__publish_guest_seen(&r->publish, pkt->link);
 		return;
 	}
 	if (expired(pkt))
@@ -113,8 +118,11 @@ static void on_packet(void *arg, const struct lwr_pkt *pkt)
 		break;
 	case LWR_PROTO_ICMP6:
 		/* Neighbour discovery in fragments is an attack: RFC 6980. */
-		if (!pkt->reassembled && (lwr__ndp_input(&r->services, pkt) ||
-					  lwr__ra_input(&r->services, pkt)))
+		if (!pkt->reassembled && lwr__ndp_input(&r->services, pkt)) {
+			lwr__publish_guest_seen(&r->publish, pkt->link);
+			break;
+		}
+		if (!pkt->reassembled && lwr__ra_input(&r->services, pkt))
 			break;
 		on_icmp(r, pkt);
 		break;
@@ -135,6 +143,12 @@ static void on_link_down(void *arg, struct lwr_link *link)
 	lwr__dns_server_link_down(&r->dns_server, link);
 	lwr__services_link_down(&r->services, link);
 	lwr__udp_link_down(&r->ping, link);
+	lwr__publish_link_down(&r->publish, link);
+}
+
+static void on_link_gone(void *arg, struct lwr_link *link)
+{
+	lwr__publish_link_gone(&((struct lwr_relay *)arg)->publish, link);
 }
 
 static const struct lwr_stack_hooks hooks = {
@@ -147,6 +161,7 @@ static const struct lwr_stack_hooks hooks = {
 	.on_end = on_end,
 	.on_packet = on_packet,
 	.on_link_down = on_link_down,
+	.on_link_gone = on_link_gone,
 };
 
 static void on_routes(struct lwr_routes *routes)
@@ -205,12 +220,17 @@ int lwr__relay_init(struct lwr_relay *r, uv_loop_t *uv,
 	err = lwr__ping_init(&r->ping, &r->stack);
 	if (err)
 		goto err_undo_udp;
+	err = lwr__publish_init(&r->publish, &r->stack, &r->tcp);
+	if (err)
+		goto err_undo_ping;
 	lwr__services_init(&r->services, &r->stack, &r->dns);
 	lwr__routes_open(&r->routes, &r->loop, on_routes);
 	r->services.ipv6 = r->routes.ipv6;
 	r->dns.on_search = on_search;
 	return 0;
 
+err_undo_ping:
+	lwr__udp_fini(&r->ping);
 err_undo_udp:
 	lwr__udp_fini(&r->udp);
 err_undo_tcp:
@@ -237,6 +257,7 @@ void lwr__relay_close(struct lwr_relay *r)
 	r->dns.on_search = NULL;
 	lwr__routes_close(&r->routes);
 	lwr__services_fini(&r->services);
+	lwr__publish_fini(&r->publish);
 	lwr__udp_fini(&r->ping);
 	lwr__udp_fini(&r->udp);
 	lwr__tcp_fini(&r->tcp);

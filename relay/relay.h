@@ -14,6 +14,7 @@
 #include "relay/dns_server.h"
 #include "relay/hooks.h"
 #include "relay/services.h"
+#include "relay/publish.h"
 #include "relay/tcp.h"
 #include "relay/udp.h"
 
@@ -29,6 +30,7 @@ struct lwr_relay {
 	struct lwr_tcp tcp;
 	struct lwr_udp udp;
 	struct lwr_udp ping;
+	struct lwr_publish publish;
 	struct lwr_dns dns;
 	struct lwr_dns_server dns_server;
 	struct lwr_services services;

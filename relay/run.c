@@ -337,7 +337,9 @@ static int attach(struct run *r)
 	}
 	link->owner = r;
 	link->on_gone = on_gone;
-	err = lwr__program_ready(p);
+	err = lwr__program_publish(p, link, 0);
+	if (!err)
+		err = lwr__program_ready(p);
 	if (!err && send(r->sock, "g", 1, MSG_NOSIGNAL) < 0)
 		return LWR_EXIT_FAILURE;
 	return err;

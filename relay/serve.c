@@ -90,7 +90,7 @@ static int open_link(struct serve *s, const struct lwr_link_spec *spec)
 	link->owner = s;
 	link->on_gone = on_gone;
 	s->live++;
-	return 0;
+	return lwr__program_publish(p, link, (unsigned)(spec - p->opt->link));
 }
 
 static int open_links(struct serve *s)

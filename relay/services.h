@@ -57,6 +57,14 @@ bool lwr__arp_input(struct lwr_services *s, const struct lwr_pkt *pkt);
 /* Neighbour solicitations (RFC 4861 7.2.4) for the same, and DAD. */
 bool lwr__ndp_input(struct lwr_services *s, const struct lwr_pkt *pkt);
 
+/*
+ * Asks the guest whether it has the address. The answer comes to
+ * lwr__arp_input() or lwr__ndp_input(), which note it in link->guest.
+ */
+void lwr__neigh_ask(struct lwr_link *link, const struct lwr_addr *target);
+/* The guest said that it has the address. */
+void lwr__neigh_learn(struct lwr_link *link, const struct lwr_addr *a);
+
 /* Router solicitations: an advertisement with prefix, MTU, RDNSS, DNSSL. */
 bool lwr__ra_input(struct lwr_services *s, const struct lwr_pkt *pkt);
 

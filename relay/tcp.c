@@ -6,6 +6,9 @@
  *	            (relay/connect.c). Refused, unreachable, timed out: the
  *	            guest is told what happened, the flow ends.
  *	OPENING     the SYN was replayed to lwIP, SYN-ACK is on its way.
+ *	WAITING     a client of a published port came before its guest
+ *	            (relay/publish_tcp.c).
+ *	CALLING     SYN is on its way to the guest for such a client.
  *	OPEN        two halves (relay/half.h) move bytes (relay/pump.c).
  *	DEAD        unlinked, unwatched, closed; freed when the tick ends.
  *
@@ -96,7 +99,7 @@ static void tell_closed(struct lwr_flow *f)
 {
 	struct lwr_flow_info info;
 
-	if (!f->tcp->hooks->fn.on_flow_close)
+	if (!f->tcp->hooks->fn.on_flow_close || f->published)
 		return;
 	lwr__tcp_info(&f->conn, &info);
 	lwr__hooks_flow_close(f->tcp->hooks, &info, f->err);
@@ -109,7 +112,8 @@ void lwr__flow_kill(struct lwr_flow *f, bool reset_host)
 	if (f->state == LWR_FLOW_DEAD)
 		return;
 	lwr__conn_abort(&f->conn);
-	lwr__conn_remove(f->tcp->stack, &f->conn);
+	if (f->state != LWR_FLOW_WAITING)
+		lwr__conn_remove(f->tcp->stack, &f->conn);
 	lwr__watch_stop(f->tcp->stack->loop, &f->watch);
 	if (fd >= 0 && reset_host)
 		lwr__sock_reset(fd);
@@ -126,6 +130,76 @@ void lwr__flow_kill(struct lwr_flow *f, bool reset_host)
 	lwr__list_append(&f->tcp->dead, &f->node);
 	tell_closed(f);
 	stop_idle_timers(f->tcp);
+}
+
+static void on_event(struct lwr_watch *w, uint32_t events)
+{
+	struct lwr_flow *f = LWR_CONTAINER(w, struct lwr_flow, watch);
+
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		f->readable = true;
+	/* A read ends early at urgent data: no short cut from now on. */
+	if (events & EPOLLPRI)
+		f->readable = f->hangup = true;
+	if (events & EPOLLOUT)
+		f->writable = true;
+	if (events & (EPOLLRDHUP | EPOLLHUP))
+		f->hangup = true;
+	if (events & EPOLLERR)
+		f->error = true;
+	lwr__flow_ready(f);
+}
+
+struct lwr_flow *lwr__flow_new(struct lwr_tcp *t, struct lwr_link *link, int fd)
+{
+	struct lwr_flow *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	f->watch.fd = fd;
+	f->watch.events = EPOLLIN | EPOLLOUT | EPOLLPRI;
+	f->watch.on_event = on_event;
+	if (lwr__watch_start(t->stack->loop, &f->watch) < 0) {
+		free(f);
+		return NULL;
+	}
+	f->tcp = t;
+	f->conn.link = link;
+	f->id = t->next_id++;
+	f->opened_ms = lwr__loop_now(t->stack->loop);
+	lwr__list_init(&f->node);
+	lwr__list_init(&f->on_ready);
+	t->flows++;
+	t->connects++;
+	link->stats.tcp_pending++;
+	return f;
+}
+
+int lwr__flow_rewatch(struct lwr_flow *f, int fd)
+{
+	int err, old = f->watch.fd;
+
+	lwr__watch_stop(f->tcp->stack->loop, &f->watch);
+	lwr__sock_close(old);
+	f->watch.fd = fd;
+	f->readable = f->writable = f->hangup = f->error = false;
+	err = lwr__watch_start(f->tcp->stack->loop, &f->watch);
+	if (err) {
+		lwr__sock_close(fd);
+		f->watch.fd = -1;
+	}
+	return err;
+}
+
+void lwr__flow_pending(struct lwr_flow *f)
+{
+	struct lwr_tcp *t = f->tcp;
+	uint32_t ms = t->stack->config->connect_timeout_ms;
+
+	f->at_ms = lwr__loop_now(t->stack->loop) + ms;
+	lwr__list_append(&t->pending, &f->node);
+	if (!lwr__timer_active(&t->pending_timer))
+		lwr__timer_start(&t->pending_timer, ms);
 }
 
 /* ---- events: note and remember -------------------------------------------- */
@@ -158,6 +232,8 @@ void lwr__tcp_on_open(struct lwr_tcp *t, struct lwr_conn *c)
 {
 	struct lwr_flow *f = lwr__flow_of(c);
 
+	if (f->state == LWR_FLOW_CALLING)
+		c->link->stats.publish_opened++;
 	f->state = LWR_FLOW_OPEN;
 	t->connects--;
 	c->link->stats.tcp_pending--;
@@ -208,6 +284,10 @@ void lwr__tcp_on_end(struct lwr_tcp *t, struct lwr_conn *c,
 	struct lwr_flow *f = lwr__flow_of(c);
 
 	(void)t;
+	if (f->state == LWR_FLOW_CALLING) {
+		lwr__flow_unanswered(f, end);
+		return;
+	}
 	if (end == LWR_CONN_RESET)
 		c->link->stats.tcp_reset_guest++;
 	if (end == LWR_CONN_TIMEOUT)
@@ -289,6 +369,8 @@ static void serve(struct lwr_flow *f)
 		lwr__flow_connecting(f);
 	else if (f->state == LWR_FLOW_OPEN)
 		serve_open(f);
+	else if (pending_error(f) < 0) /* a client gave up */
+		lwr__flow_kill(f, true);
 }
 
 void lwr__tcp_tick(struct lwr_tcp *t)

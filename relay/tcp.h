@@ -17,10 +17,13 @@ struct lwr_flow;
 struct lwr_flow_info;
 struct lwr_hook_set;
 
+struct lwr_service;
+
 struct lwr_tcp {
 	struct lwr_stack *stack;
 	struct lwr_dns_server *dns; /* answers what goes to it */
 	struct lwr_hook_set *hooks;
+	const struct lwr_service *services; /* borrowed; ends with port 0 */
 	struct lwr_chunk_pool chunks; /* payload on its way to guests */
 	uint64_t queued; /* payload bytes on their way to hosts */
 	struct lwr_list ready; /* flows to look at before the tick ends */

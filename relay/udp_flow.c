@@ -288,7 +288,17 @@ static int open_fd(const struct lwr_udp *u, int family)
 	return u->echo ? lwr__sock_ping(family) : lwr__sock_udp(family);
 }
 
-static int open_sock(struct lwr_udp *u, struct lwr_udp_sock *s, int family)
+/* Sockets for the host itself are bound nowhere. */
+static int bind_fd(const struct lwr_udp *u, int fd, int family,
+		   const struct lwr_addr *host)
+{
+	if (lwr__addr_is_loopback(host))
+		return 0;
+	return lwr__sock_bind_from(fd, family, &u->stack->config->outbound);
+}
+
+static int open_sock(struct lwr_udp *u, struct lwr_udp_sock *s, int family,
+		     const struct lwr_addr *host)
 {
 	int err, fd = open_fd(u, family);
 
@@ -302,7 +312,9 @@ static int open_sock(struct lwr_udp *u, struct lwr_udp_sock *s, int family)
 	if (fd < 0)
 		return fd;
 	s->watch.fd = fd;
-	err = lwr__watch_start(u->stack->loop, &s->watch);
+	err = bind_fd(u, fd, family, host);
+	if (!err)
+		err = lwr__watch_start(u->stack->loop, &s->watch);
 	if (err) {
 		lwr__sock_close(fd);
 		s->watch.fd = -1;
@@ -319,7 +331,7 @@ int lwr__udp_sock_get(struct lwr_udp_flow *f, const struct lwr_addr *host,
 	*out = s;
 	if (s->watch.fd >= 0)
 		return 0;
-	return open_sock(f->udp, s, four ? AF_INET : AF_INET6);
+	return open_sock(f->udp, s, four ? AF_INET : AF_INET6, host);
 }
 
 static void close_sock(struct lwr_udp *u, struct lwr_udp_sock *s)

@@ -254,13 +254,15 @@ static uint16_t port_of(const struct sockaddr *sa)
 	return ntohs(s4.sin_port);
 }
 
-int lwr__sock_connect(const struct sockaddr *sa, socklen_t len, bool *done)
+int lwr__sock_connect(const struct sockaddr *sa, socklen_t len,
+		      const struct lwr_sock_from *from, bool *done)
 {
 	struct fake_plan plan = plan_of(port_of(sa));
 	struct fake_host *h;
 	int i;
 
 	(void)len;
+	(void)from;
 	if (fs.fds >= fs.limit)
 		return -EMFILE;
 	if (plan.at_once && plan.result)
