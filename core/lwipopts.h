@@ -65,6 +65,8 @@
 /* A tick of 100 ms: retransmission settles near 300 ms instead of 1.5 s. */
 #define TCP_TMR_INTERVAL 50
 #define LWIP_TCP_RTO_TIME 1000
+/* A SYN is repeated each second; --connect-timeout ends that, or TCP_MAXRTX. */
+#define TCP_SYNMAXRTX 12
 
 /* Checksums are verified before lwIP and filled in after it, where needed. */
 #define LWIP_CHECKSUM_CTRL_PER_NETIF 0

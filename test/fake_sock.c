@@ -254,12 +254,33 @@ static uint16_t port_of(const struct sockaddr *sa)
 	return ntohs(s4.sin_port);
 }
 
+static struct fake_host *open_host(uint16_t port)
+{
+	struct fake_host *h = new_host(port);
+	int i;
+
+	for (i = 0; fs.open[i]; i++)
+		;
+	h->fd = FD_BASE + i;
+	fs.open[i] = h;
+	fs.fds++;
+	return h;
+}
+
+struct fake_host *fake_client(uint16_t port)
+{
+	struct fake_host *h = open_host(port);
+
+	h->state = FAKE_CONNECTED;
+	schedule(h);
+	return h;
+}
+
 int lwr__sock_connect(const struct sockaddr *sa, socklen_t len,
 		      const struct lwr_sock_from *from, bool *done)
 {
 	struct fake_plan plan = plan_of(port_of(sa));
 	struct fake_host *h;
-	int i;
 
 	(void)len;
 	(void)from;
@@ -267,12 +288,7 @@ int lwr__sock_connect(const struct sockaddr *sa, socklen_t len,
 		return -EMFILE;
 	if (plan.at_once && plan.result)
 		return plan.result;
-	h = new_host(plan.port);
-	for (i = 0; fs.open[i]; i++)
-		;
-	h->fd = FD_BASE + i;
-	fs.open[i] = h;
-	fs.fds++;
+	h = open_host(plan.port);
 	*done = plan.at_once;
 	if (plan.at_once)
 		connected(h, NULL, 0);

@@ -53,6 +53,8 @@ struct fake_host {
 void fake_sock_reset(void);
 /* The plan of a port: connected after 1 ms, 64 KiB buffers, fin_on_eof. */
 struct fake_plan *fake_plan(uint16_t port);
+/* A client of the relay, connected, that behaves by the plan of its port. */
+struct fake_host *fake_client(uint16_t port);
 /* Endpoints in the order in which they were made. */
 struct fake_host *fake_host(unsigned i);
 unsigned fake_hosts(void);

@@ -93,17 +93,21 @@ void guest_ack(struct guest_conn *c)
 	guest_raw(c->guest, &s);
 }
 
-static void send_syn(struct guest_conn *c)
+void guest__send_syn(struct guest_conn *c)
 {
-	struct fake_seg s = guest_seg(c, SEG_SYN);
+	struct fake_seg s =
+		guest_seg(c, c->answering ? SEG_SYN | SEG_ACK : SEG_SYN);
 
 	s.seq = c->o.isn;
-	s.ack = 0;
+	if (!c->answering)
+		s.ack = 0;
 	s.wnd = window_field(c, true);
 	s.mss = c->o.mss;
 	s.ws = c->o.ws;
 	s.sack = true;
-	s.ts = c->o.ts;
+	s.ts = c->answering ? c->ts_on : c->o.ts;
+	if (c->answering && !c->ws_on)
+		s.ws = -1;
 	guest_raw(c->guest, &s);
 }
 
@@ -198,7 +202,7 @@ static void on_rto(void *ctx, const void *data, size_t len)
 	c->rto = NULL;
 	c->rto_ms = c->rto_ms * 2 > RTO_MAX_MS ? RTO_MAX_MS : c->rto_ms * 2;
 	if (c->state == GUEST_SYN_SENT) {
-		send_syn(c);
+		guest__send_syn(c);
 	} else if (c->una < c->max) {
 		c->recover = c->max;
 		c->dupacks = 0;
@@ -309,7 +313,7 @@ struct guest_opts guest_opts(uint16_t hport)
 	};
 }
 
-struct guest_conn *guest_connect(struct guest *g, const struct guest_opts *o)
+static struct guest_conn *new_conn(struct guest *g, const struct guest_opts *o)
 {
 	struct guest_conn *c = calloc(1, sizeof(*c));
 
@@ -318,9 +322,35 @@ struct guest_conn *guest_connect(struct guest *g, const struct guest_opts *o)
 	g->conn[g->conns++] = c;
 	c->guest = g;
 	c->o = *o;
-	c->gport = g->next_port++;
 	c->rto_ms = 1000;
-	send_syn(c);
+	return c;
+}
+
+void guest__accept(struct guest *g, const struct fake_seg *s)
+{
+	struct guest_conn *c = new_conn(g, g->listen);
+
+	c->o.hport = s->hport;
+	c->o.six = s->six;
+	c->gport = s->gport;
+	c->answering = true;
+	c->irs = s->seq;
+	c->rcv = 1;
+	c->ws_on = c->o.ws >= 0 && s->ws >= 0;
+	c->ts_on = c->o.ts && s->ts;
+	c->tsecr = s->tsval;
+	c->peer_ws = c->ws_on ? (uint8_t)s->ws : 0;
+	c->peer_mss = s->mss && s->mss < 1460 ? s->mss : 1460;
+	guest__send_syn(c);
+	arm_rto(c);
+}
+
+struct guest_conn *guest_connect(struct guest *g, const struct guest_opts *o)
+{
+	struct guest_conn *c = new_conn(g, o);
+
+	c->gport = g->next_port++;
+	guest__send_syn(c);
 	arm_rto(c);
 	return c;
 }

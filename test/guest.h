@@ -44,6 +44,7 @@ struct guest_conn {
 	uint16_t gport;
 	enum guest_state state;
 	int error; /* what connect() or read() would say, negative */
+	bool answering; /* SYN_SENT, but it is a SYN-ACK */
 	uint32_t irs; /* the stack's ISN */
 	bool ws_on;
 	bool ts_on;
@@ -89,6 +90,8 @@ struct guest {
 	bool trace;
 	bool vanished; /* hears and says nothing */
 	uint32_t strays; /* segments of no connection */
+	const struct guest_opts *listen; /* of connects to it; NULL: no answer */
+	bool refuses; /* answers them with RST */
 	bool raw; /* only on_seg sees what comes */
 	/* Sees everything that comes first; may be NULL. */
 	void (*on_seg)(void *arg, const struct fake_seg *s);

@@ -12,6 +12,10 @@ enum { GUEST_RTO_MS = 200 };
 uint32_t guest__space(const struct guest_conn *c);
 /* Sends what windows allow. */
 void guest__output(struct guest_conn *c);
+/* A SYN for the guest's program. */
+void guest__accept(struct guest *g, const struct fake_seg *s);
+/* Sends the SYN, or the SYN-ACK. */
+void guest__send_syn(struct guest_conn *c);
 /* Sends the first unacknowledged segment again. */
 void guest__retransmit(struct guest_conn *c);
 /* The program reads as its options say. */

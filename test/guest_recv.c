@@ -27,7 +27,9 @@ static void on_rst(struct guest_conn *c, const struct fake_seg *s)
 						   (c->irs + (uint32_t)c->rcv));
 
 	c->rsts++;
-	if (c->state == GUEST_SYN_SENT) {
+	if (c->state == GUEST_SYN_SENT && c->answering) {
+		guest__close(c, -ECONNRESET);
+	} else if (c->state == GUEST_SYN_SENT) {
 		if (s->flags & SEG_ACK && s->ack == c->o.isn + 1)
 			guest__close(c, -ECONNREFUSED);
 		else
@@ -237,6 +239,46 @@ static void answer_closed(struct guest_conn *c, const struct fake_seg *s)
 	guest_raw(c->guest, &r);
 }
 
+/* Something for a connection whose SYN-ACK is out. */
+static void on_answered(struct guest_conn *c, const struct fake_seg *s)
+{
+	if (s->flags & SEG_SYN) {
+		guest__send_syn(c);
+		return;
+	}
+	if (!(s->flags & SEG_ACK) || s->ack != c->o.isn + 1)
+		return;
+	c->answering = false;
+	c->state = GUEST_OPEN;
+	c->una = c->nxt = c->max = 1;
+	c->edge = 1 + ((uint64_t)s->wnd << c->peer_ws);
+	c->wl2 = 1;
+	c->rto_ms = GUEST_RTO_MS;
+	if (c->rto)
+		fake_cancel(c->rto);
+	c->rto = NULL;
+	on_open_segment(c, s);
+	guest__output(c);
+}
+
+static void on_stray(struct guest *g, const struct fake_seg *s)
+{
+	struct fake_seg r = { .gport = s->gport,
+			      .hport = s->hport,
+			      .six = s->six,
+			      .flags = SEG_RST | SEG_ACK,
+			      .ack = s->seq + 1,
+			      .ws = -1 };
+	bool syn = (s->flags & (SEG_SYN | SEG_ACK)) == SEG_SYN && !s->icmp;
+
+	if (syn && g->refuses)
+		guest_raw(g, &r);
+	else if (syn && g->listen)
+		guest__accept(g, s);
+	else
+		g->strays++;
+}
+
 static struct guest_conn *find(struct guest *g, const struct fake_seg *s)
 {
 	unsigned i;
@@ -266,13 +308,15 @@ void guest__input(void *arg, uint8_t *packet, size_t len)
 		return;
 	c = find(g, &s);
 	if (!c)
-		g->strays++;
+		on_stray(g, &s);
 	else if (s.icmp)
 		on_icmp(c, &s);
 	else if (c->state == GUEST_CLOSED)
 		answer_closed(c, &s);
 	else if (s.flags & SEG_RST)
 		on_rst(c, &s);
+	else if (c->answering)
+		on_answered(c, &s);
 	else if (s.flags & SEG_SYN)
 		on_syn_ack(c, &s);
 	else if (c->state == GUEST_OPEN)
