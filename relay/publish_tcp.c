@@ -123,11 +123,9 @@ void lwr__publish_tcp_look(struct lwr_publish *p, struct lwr_link *link)
 	lwr__list_move(&p->waiting, &todo);
 	while ((n = lwr__list_take(&todo))) {
 		f = LWR_CONTAINER(n, struct lwr_flow, node);
-		if (link && f->conn.link != link)
-			lwr__list_append(&p->waiting, n);
-		else if (try_call(p, f))
+		if ((!link || f->conn.link == link) && try_call(p, f))
 			continue;
-		else if (now - f->at_ms >= wait)
+		if (now - f->at_ms >= wait)
 			give_up(f);
 		else
 			lwr__list_append(&p->waiting, n);
