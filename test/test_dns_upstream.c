@@ -76,8 +76,10 @@ int lwr__sock_connect_udp(const struct sockaddr *sa, socklen_t len)
 	return new_sock(sa, len, false);
 }
 
-int lwr__sock_connect(const struct sockaddr *sa, socklen_t len, bool *done)
+int lwr__sock_connect(const struct sockaddr *sa, socklen_t len,
+		      const struct lwr_sock_from *from, bool *done)
 {
+	(void)from;
 	*done = false;
 	return new_sock(sa, len, true);
 }
