@@ -318,6 +318,33 @@ def inherited_socket_serves_its_guest_and_ends_with_it(kind):
 
 
 @case()
+def udp_socket_serves_a_guest_that_is_not_always_there():
+    """QEMU -netdev dgram over UDP: a refused datagram is no end."""
+    pair = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+    for sock in pair:
+        sock.bind(("127.0.0.1", 0))
+    ours, theirs = pair
+    far = ours.getsockname()
+    theirs.connect(far)
+    ours.connect(theirs.getsockname())
+    relay = Process([program(), "serve", "--link", "dgram-fd:%d" % theirs.fileno(),
+                     "--ready-fd", "1"], pass_fds=[theirs.fileno()])
+    try:
+        wait_for(lambda: "1" in relay.out() or not relay.alive(), 5, "ready")
+        for _ in range(3):
+            guest = Guest(link=Messages(sock=ours))
+            for nr in range(20):  # answers meet a closed port
+                guest.link.send(guest.arp_request("10.0.2.2"))
+            guest.close()
+            ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            ours.bind(far)
+            ours.connect(theirs.getsockname())
+        check(relay.stop(), 0, "exit status")
+    finally:
+        relay.kill()
+
+
+@case()
 def abstract_names_work():
     name = "@lwrelay-test-%d" % os.getpid()
     relay = Process([program(), "serve", "--link", "dgram:" + name, "--ready-fd", "1"])
