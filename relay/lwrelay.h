@@ -303,7 +303,6 @@ LWR_API void lwr_port_free(struct lwr_port *port);
 /* Counters since the start, of one link or all; `*_live`, `*_pending`: now. */
 struct lwr_counters {
 	uint32_t size;
-	uint64_t field;
 	uint64_t frames_g2h;
 	uint64_t bytes_g2h;
 	uint64_t frames_h2g;

@@ -116,6 +116,11 @@ void bed_run(struct bed *w)
 	uv_run(&w->uv, UV_RUN_NOWAIT);
 }
 
+uint64_t bed_deadline(void)
+{
+	return uv_hrtime() + 10 * 1000000000ull;
+}
+
 void bed_own(struct bed *w, struct lwr_link *link)
 {
 	w->link = link;

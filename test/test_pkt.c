@@ -127,6 +127,7 @@ static enum lwr_drop parse_meta(const struct build *f,
 	last.data = copy;
 	last.len = (uint32_t)f->len;
 	last.meta = meta;
+	last.reassembled = false; /* the caller's word */
 	drop = lwr__pkt_parse(&last);
 	assert_memory_equal(copy, f->b, f->len);
 	free(copy);
