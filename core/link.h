@@ -32,6 +32,7 @@ struct lwr_link_caps {
 	bool csum_h2g_offload; /* the far side fills L4 checksums */
 	bool gso_h2g; /* frames larger than the MTU are cut by the link */
 	bool uso_h2g; /* the same for UDP */
+	uint32_t flight; /* payload bytes best in flight h2g; 0: the usual */
 };
 
 /* What is said of a link when it is made. */
@@ -104,7 +105,8 @@ struct lwr_link {
 	uint64_t tokens; /* new flows, in thousandths */
 	uint64_t tokens_ms; /* when they were last counted */
 	struct lwr_share share;
-	uint64_t buffered; /* payload bytes of its flows, both ways */
+	uint64_t buffered; /* payload bytes of its flows, both ways, */
+	uint64_t flight; /* of which so many in chunks, h2g */
 	uint32_t next_ip_id; /* identification of packets sent */
 	uint32_t icmp_spent; /* errors sent and not yet forgiven, */
 	uint64_t icmp_ms; /* as of then: core/stack_icmp.c */

@@ -35,14 +35,15 @@ enum {
 
 static void on_event(struct lwr_watch *w, uint32_t events)
 {
-	struct lwr_port *port = LWR_CONTAINER(w, struct lwr_port, watch);
+	struct lwr_publish_port *port =
+		LWR_CONTAINER(w, struct lwr_publish_port, watch);
 
 	(void)events;
 	if (lwr__list_empty(&port->todo))
 		lwr__list_append(&port->rule->publish->ready, &port->todo);
 }
 
-static void starve(struct lwr_port *port, int err)
+static void starve(struct lwr_publish_port *port, int err)
 {
 	struct lwr_publish *p = port->rule->publish;
 
@@ -56,7 +57,7 @@ static void starve(struct lwr_port *port, int err)
 }
 
 /* Returns true if there may be more. */
-static bool accept_some(struct lwr_port *port)
+static bool accept_some(struct lwr_publish_port *port)
 {
 	struct sockaddr_storage from;
 	struct lwr_dest client;
@@ -85,12 +86,12 @@ static bool accept_some(struct lwr_port *port)
 bool lwr__publish_tick(struct lwr_publish *p)
 {
 	struct lwr_list todo, *n;
-	struct lwr_port *port;
+	struct lwr_publish_port *port;
 	bool more = false;
 
 	lwr__list_move(&p->ready, &todo);
 	while ((n = lwr__list_take(&todo))) {
-		port = LWR_CONTAINER(n, struct lwr_port, todo);
+		port = LWR_CONTAINER(n, struct lwr_publish_port, todo);
 		if (port->rule->spec.udp) {
 			more = lwr__publish_udp_read(port) || more;
 		} else if (accept_some(port)) {
@@ -151,7 +152,7 @@ static int bind_port(const struct lwr_publish_spec *s, uint16_t port)
 	return fd;
 }
 
-static int open_port(struct lwr_published *r, struct lwr_port *port)
+static int open_port(struct lwr_published *r, struct lwr_publish_port *port)
 {
 	const struct lwr_publish_spec *s = &r->spec;
 	uint16_t n = (uint16_t)(port - r->port);
@@ -173,7 +174,7 @@ static int open_port(struct lwr_published *r, struct lwr_port *port)
 	return lwr__watch_start(r->publish->stack->loop, &port->watch);
 }
 
-static void close_port(struct lwr_published *r, struct lwr_port *port)
+static void close_port(struct lwr_published *r, struct lwr_publish_port *port)
 {
 	int fd = port->watch.fd;
 
@@ -321,7 +322,7 @@ const struct lwr_published *lwr__publish_next(const struct lwr_publish *p,
 				LWR_CONTAINER(n, struct lwr_published, node);
 }
 
-const char *lwr__publish_text(const struct lwr_port *port,
+const char *lwr__publish_text(const struct lwr_publish_port *port,
 			      char buf[LWR_PUBLISH_TEXT])
 {
 	const struct lwr_publish_spec *s = &port->rule->spec;

@@ -36,7 +36,7 @@ int lwr__publish_parse(struct lwr_publish_spec *s, const char *text,
 		       char err[LWR_PUBLISH_ERROR]);
 
 /* One listening socket. */
-struct lwr_port {
+struct lwr_publish_port {
 	struct lwr_watch watch;
 	struct lwr_list todo; /* publish->ready or ->starved */
 	struct lwr_published *rule;
@@ -54,7 +54,7 @@ struct lwr_published {
 	struct lwr_publish_spec spec;
 	struct lwr_unix sock; /* of spec.path */
 	unsigned ports;
-	struct lwr_port port[];
+	struct lwr_publish_port port[];
 };
 
 struct lwr_publish {
@@ -96,7 +96,7 @@ int lwr__publish_remove(struct lwr_publish *p, uint32_t id);
 const struct lwr_published *lwr__publish_next(const struct lwr_publish *p,
 					      const struct lwr_published *r);
 /* "127.0.0.1:8080 -> 80/tcp"; returns buf. */
-const char *lwr__publish_text(const struct lwr_port *port,
+const char *lwr__publish_text(const struct lwr_publish_port *port,
 			      char buf[LWR_PUBLISH_TEXT]);
 
 /* Once a tick: accepts, reads. True: work is left. */

@@ -32,7 +32,7 @@ void lwr__publish_wait(struct lwr_publish *p);
 
 /* relay/publish_tcp.c */
 /* Takes a client's socket; client NULL: a Unix socket's. */
-void lwr__publish_client(struct lwr_port *port, int fd,
+void lwr__publish_client(struct lwr_publish_port *port, int fd,
 			 const struct lwr_dest *client);
 /* Leads who waits to its guest where it is known now; `link` NULL: any. */
 void lwr__publish_tcp_look(struct lwr_publish *p, struct lwr_link *link);
@@ -42,10 +42,10 @@ void lwr__publish_tcp_down(struct lwr_publish *p, const struct lwr_link *link);
 int lwr__publish_udp_init(struct lwr_publish *p);
 void lwr__publish_udp_fini(struct lwr_publish *p);
 /* Reads datagrams. True: some are left that can be read. */
-bool lwr__publish_udp_read(struct lwr_port *port);
+bool lwr__publish_udp_read(struct lwr_publish_port *port);
 void lwr__publish_udp_look(struct lwr_publish *p, struct lwr_link *link);
 /* Ends the clients of a link (NULL: of any) and port (NULL: every). */
 void lwr__publish_udp_end(struct lwr_publish *p, const struct lwr_link *link,
-			  const struct lwr_port *port);
+			  const struct lwr_publish_port *port);
 
 #endif

@@ -74,7 +74,7 @@ static bool try_call(struct lwr_publish *p, struct lwr_flow *f)
 	return use >= 0;
 }
 
-void lwr__publish_client(struct lwr_port *port, int fd,
+void lwr__publish_client(struct lwr_publish_port *port, int fd,
 			 const struct lwr_dest *client)
 {
 	struct lwr_publish *p = port->rule->publish;

@@ -44,7 +44,7 @@ struct client {
 	struct lwr_demux_node by_client;
 	struct lwr_demux_node by_guest; /* in `guests` unless waiting */
 	struct lwr_list age; /* p->udp_lru or ->udp_waiting */
-	struct lwr_port *port;
+	struct lwr_publish_port *port;
 	struct lwr_sock_ends ends;
 	uint64_t used_ms;
 	bool waiting;
@@ -204,7 +204,8 @@ static void settle(struct lwr_publish *p, struct client *c)
 	drop_held(c, true);
 }
 
-static struct client *new_client(struct lwr_publish *p, struct lwr_port *port,
+static struct client *new_client(struct lwr_publish *p,
+				 struct lwr_publish_port *port,
 				 const struct lwr_key *key,
 				 const struct lwr_sock_ends *ends)
 {
@@ -228,7 +229,8 @@ static struct client *new_client(struct lwr_publish *p, struct lwr_port *port,
 	return c;
 }
 
-static struct client *client_of(struct lwr_publish *p, struct lwr_port *port,
+static struct client *client_of(struct lwr_publish *p,
+				struct lwr_publish_port *port,
 				const struct lwr_sock_ends *ends)
 {
 	struct lwr_demux_node *n;
@@ -262,7 +264,7 @@ void lwr__publish_udp_look(struct lwr_publish *p, struct lwr_link *link)
 }
 
 void lwr__publish_udp_end(struct lwr_publish *p, const struct lwr_link *link,
-			  const struct lwr_port *port)
+			  const struct lwr_publish_port *port)
 {
 	struct lwr_list *const lists[] = { &p->udp_lru, &p->udp_waiting };
 	struct lwr_list *n, *next;
@@ -282,8 +284,8 @@ void lwr__publish_udp_end(struct lwr_publish *p, const struct lwr_link *link,
 
 /* ---- from the clients ---------------------------------------------------- */
 
-static void input(struct lwr_port *port, const struct lwr_sock_ends *ends,
-		  size_t n, uint16_t seg)
+static void input(struct lwr_publish_port *port,
+		  const struct lwr_sock_ends *ends, size_t n, uint16_t seg)
 {
 	struct lwr_publish *p = port->rule->publish;
 	struct client *c = client_of(p, port, ends);
@@ -307,7 +309,7 @@ static bool has_room(const struct lwr_link *link)
 	return lwr__ring_room(&link->h2g) >= link->h2g.size / 4;
 }
 
-bool lwr__publish_udp_read(struct lwr_port *port)
+bool lwr__publish_udp_read(struct lwr_publish_port *port)
 {
 	struct lwr_publish *p = port->rule->publish;
 	struct lwr_link *link = port->rule->link;

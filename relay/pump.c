@@ -30,7 +30,7 @@ enum {
 	FLUSH_AT = 240 * 1024, /* queued g2h bytes that go out at once */
 	BULK_CHUNKS = 8,
 	COPY_MAX = 2048, /* h2g: reads up to this are copied */
-	IN_FLIGHT = 1536 * 1024, /* h2g bytes of all flows, see below */
+	IN_FLIGHT = 1536 * 1024, /* h2g bytes of a link, see below */
 	IN_FLIGHT_LEAST = 128 * 1024, /* of one flow */
 	TICK_SHARE = 256 * 1024, /* h2g bytes of one flow in one tick */
 	COLLECT_MAX = 2048, /* pbufs gathered while the host is blocked */
@@ -198,6 +198,12 @@ int lwr__flow_pump_g2h(struct lwr_flow *f)
 
 /* ---- host to guest --------------------------------------------------------- */
 
+static void hold_chunk(struct lwr_flow *f, int64_t bytes)
+{
+	f->conn.link->buffered += (uint64_t)bytes;
+	f->conn.link->flight += (uint64_t)bytes;
+}
+
 void lwr__flow_release(struct lwr_flow *f, bool all)
 {
 	struct lwr_chunk *c;
@@ -207,7 +213,7 @@ void lwr__flow_release(struct lwr_flow *f, bool all)
 		f->h2g_head = c->next;
 		if (!f->h2g_head)
 			f->h2g_tail = NULL;
-		f->conn.link->buffered -= sizeof(*c);
+		hold_chunk(f, -(int64_t)sizeof(*c));
 		lwr__chunk_put(c);
 	}
 }
@@ -215,7 +221,7 @@ void lwr__flow_release(struct lwr_flow *f, bool all)
 static void keep_chunk(struct lwr_flow *f, struct lwr_chunk *c)
 {
 	c->end = f->h2g_sent;
-	f->conn.link->buffered += sizeof(*c);
+	hold_chunk(f, sizeof(*c));
 	if (f->h2g_tail)
 		f->h2g_tail->next = c;
 	else
@@ -356,20 +362,21 @@ static bool link_full(const struct lwr_flow *f)
 }
 
 /*
- * What the flow may read now. Beside window and ring there is a common bound
- * on bytes in flight, for what is in flight should stay in the cache: a flow
- * may have as much as is left of IN_FLIGHT, so n bulk flows settle at
- * IN_FLIGHT / (n + 1) each.
+ * What the flow may read now. Beside window and ring there is a bound on the
+ * bytes that the link's flows have in flight, for those should stay in the
+ * cache: a flow may have as much as is left of it, so n bulk flows settle at
+ * 1 / (n + 1) of it each.
  */
 static uint32_t room_of(struct lwr_flow *f)
 {
 	uint32_t room = lwr__conn_room(&f->conn);
 	uint32_t flight = f->h2g_sent - f->h2g_acked;
-	uint64_t used = f->tcp->chunks.bytes;
+	const struct lwr_link *link = f->conn.link;
+	uint64_t most = link->caps.flight ? link->caps.flight : IN_FLIGHT;
 	uint32_t limit = IN_FLIGHT_LEAST;
 
-	if (used + IN_FLIGHT_LEAST < IN_FLIGHT)
-		limit = (uint32_t)(IN_FLIGHT - used);
+	if (link->flight + IN_FLIGHT_LEAST < most)
+		limit = (uint32_t)(most - link->flight);
 	if (flight >= limit || (flight > 0 && link_full(f)))
 		return 0; /* its next acknowledgement comes back here */
 	return room < limit - flight ? room : limit - flight;

@@ -10,7 +10,7 @@ enum { LONG_MS = 600000, CLIENT = 5000, GPORT = 80 };
 static struct {
 	struct lwr_publish publish;
 	struct lwr_published rule;
-	struct lwr_port port;
+	struct lwr_publish_port port;
 	struct guest_opts opts;
 } s;
 
