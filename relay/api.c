@@ -57,6 +57,7 @@ int lwr__api_network(struct lwr_net *net, const struct lwr_network *user)
 	net->mtu = n.mtu;
 	net->ipv6 = !n.no_ipv6;
 	net->host_loopback = n.host_loopback;
+	net->dns_intercept = n.dns_intercept;
 	return 0;
 }
 
@@ -94,6 +95,7 @@ static int set_config(struct lwr_config *c, const struct lwr_relay_options *o)
 	set_u32(&c->max_pending, o->max_pending);
 	set_u32(&c->max_udp, o->max_udp);
 	set_u32(&c->ring_size, ring);
+	c->udp_any = o->udp_any;
 	if (o->max_buffer)
 		c->max_buffer = o->max_buffer;
 	return err;

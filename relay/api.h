@@ -33,6 +33,9 @@ static inline struct lwr_api *lwr__api_of(struct lwr_relay *r)
 /* Applies the user's network to *net. Returns 0 or -EINVAL. */
 int lwr__api_network(struct lwr_net *net, const struct lwr_network *user);
 
+/* The link of that number, or NULL. */
+struct lwr_link *lwr__api_link(struct lwr_relay *r, uint32_t number);
+
 /* Lets go of what belongs to links that are gone with the relay. */
 void lwr__api_links_fini(struct lwr_api *api);
 

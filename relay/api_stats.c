@@ -23,22 +23,26 @@ static struct lwr_link *next_link(struct lwr_relay *r, struct lwr_link *link)
 				      LWR_CONTAINER(n, struct lwr_link, node);
 }
 
+struct lwr_link *lwr__api_link(struct lwr_relay *r, uint32_t number)
+{
+	struct lwr_link *link = NULL;
+
+	while ((link = next_link(r, link)) && link->number != number)
+		;
+	return link;
+}
+
 static void do_count(void *arg)
 {
 	struct asking *a = arg;
-	struct lwr_link *link = NULL;
+	struct lwr_link *link = lwr__api_link(a->relay, a->link);
 
-	if (a->link == 0) {
+	if (a->link == 0)
 		lwr__relay_stats(a->relay, &a->stats);
-		return;
-	}
-	a->result = -ENOENT;
-	while ((link = next_link(a->relay, link))) {
-		if (link->number != a->link)
-			continue;
+	else if (link)
 		a->stats = link->stats;
-		a->result = 0;
-	}
+	else
+		a->result = -ENOENT;
 }
 
 int lwr_counters_get(struct lwr_relay *relay, uint32_t link,

@@ -31,11 +31,7 @@
 extern "C" {
 #endif
 
-#if defined(__GNUC__)
 #define LWR_API __attribute__((visibility("default")))
-#else
-#define LWR_API
-#endif
 
 struct lwr_relay;
 struct lwr_port;
@@ -57,6 +53,7 @@ struct lwr_network {
 	uint16_t mtu; /* of the guest; 0: the link's default */
 	bool no_ipv6;
 	bool host_loopback; /* the gateway's address reaches 127.0.0.1, ::1 */
+	bool dns_intercept; /* answer queries to any address's port 53 */
 };
 
 /* ---- flows and hooks ---------------------------------------------------- */
@@ -95,7 +92,8 @@ struct lwr_hooks {
 	uint32_t size;
 	/*
 	 * A guest opens a TCP connection, or writes to a UDP destination for the
-	 * first time, and the relay's own rules allow it. For LWR_REDIRECT
+	 * first time, and the relay's own rules allow it (a published port's
+	 * connection is not asked about). For LWR_REDIRECT
 	 * *to, which is flow->host at first, is written.
 	 */
 	enum lwr_verdict (*on_flow_open)(void *arg,
@@ -132,6 +130,7 @@ struct lwr_relay_options {
 	uint32_t connect_timeout_ms; /* 10,000 */
 	uint32_t keep_alive_s; /* 120: silence before a guest is probed */
 	uint32_t udp_timeout_s; /* 180 */
+	bool udp_any; /* guests hear datagrams of strangers, too */
 	uint32_t max_flows; /* 100,000 TCP connections */
 	uint32_t max_pending; /* 4,096 of them not established yet */
 	uint32_t max_udp; /* 4,096 UDP flows */
@@ -297,6 +296,19 @@ LWR_API int lwr_port_wait(struct lwr_port *port, enum lwr_dir dir,
 
 /* Lets go of the port; no other call may be under way or follow. */
 LWR_API void lwr_port_free(struct lwr_port *port);
+
+/*
+ * Publishes ports of the host to the guest of `link`: `spec` as the program's
+ * --publish takes it ("127.0.0.1:8080:80", "5353/udp", "unix:PATH:80"). *port,
+ * where not NULL, is the first port, chosen by the host for 0. The reason of a
+ * failure is written to `error`, where not NULL.
+ * Returns 0 and the id, -ENOENT: no such link, -EINVAL, -EADDRINUSE, -EACCES...
+ */
+LWR_API int lwr_publish(struct lwr_relay *relay, uint32_t link,
+			const char *spec, uint32_t *id, uint16_t *port,
+			char *error, size_t error_size);
+/* Ends listening; connections go on. Returns 0 or -ENOENT. */
+LWR_API int lwr_unpublish(struct lwr_relay *relay, uint32_t id);
 
 /* ---- what goes on ------------------------------------------------------- */
 

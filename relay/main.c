@@ -285,16 +285,6 @@ static void tell_chosen(const struct lwr_published *r)
 			lwr__publish_text(&r->port[0], text));
 }
 
-static const struct lwr_published *find_published(const struct lwr_publish *p,
-						  uint32_t id)
-{
-	const struct lwr_published *r = NULL;
-
-	while ((r = lwr__publish_next(p, r)) && r->id != id)
-		;
-	return r;
-}
-
 int lwr__program_publish(struct lwr_program *p, struct lwr_link *link,
 			 unsigned i)
 {
@@ -314,7 +304,7 @@ int lwr__program_publish(struct lwr_program *p, struct lwr_link *link,
 			lwr__complain(what, 0, NULL);
 			return LWR_EXIT_FAILURE;
 		}
-		tell_chosen(find_published(publish, (uint32_t)id));
+		tell_chosen(lwr__publish_find(publish, (uint32_t)id));
 	}
 	return 0;
 }

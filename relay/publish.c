@@ -297,6 +297,16 @@ int lwr__publish_add(struct lwr_publish *p, struct lwr_link *link,
 	return (int)r->id;
 }
 
+const struct lwr_published *lwr__publish_find(const struct lwr_publish *p,
+					      uint32_t id)
+{
+	const struct lwr_published *r = NULL;
+
+	while ((r = lwr__publish_next(p, r)) && r->id != id)
+		;
+	return r;
+}
+
 int lwr__publish_remove(struct lwr_publish *p, uint32_t id)
 {
 	struct lwr_list *n;

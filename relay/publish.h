@@ -95,6 +95,9 @@ int lwr__publish_remove(struct lwr_publish *p, uint32_t id);
 /* The rule after `r`, or the first for NULL; NULL at the end. */
 const struct lwr_published *lwr__publish_next(const struct lwr_publish *p,
 					      const struct lwr_published *r);
+/* NULL: there is none of that id. */
+const struct lwr_published *lwr__publish_find(const struct lwr_publish *p,
+					      uint32_t id);
 /* "127.0.0.1:8080 -> 80/tcp"; returns buf. */
 const char *lwr__publish_text(const struct lwr_publish_port *port,
 			      char buf[LWR_PUBLISH_TEXT]);

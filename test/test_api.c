@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "relay/lwrelay.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
@@ -329,6 +330,45 @@ static void close_ends_threads_in_push_and_in_wait(void **state)
 	}
 }
 
+static void ports_are_published_and_taken_back(void **state)
+{
+	struct lwr_relay *r = open_own();
+	char why[128] = "", spec[32];
+	struct sockaddr_in sin = { .sin_family = AF_INET };
+	uint32_t number, id, other;
+	struct lwr_port *port;
+	uint16_t chosen = 0;
+	int fd;
+
+	(void)state;
+	port = add_port(r, &number);
+	assert_int_equal(lwr_publish(r, number, "127.0.0.1:0:80", &id, &chosen,
+				     NULL, 0),
+			 0);
+	assert_int_not_equal(chosen, 0);
+	sin.sin_port = htons(chosen);
+	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	close(fd);
+	snprintf(spec, sizeof(spec), "127.0.0.1:%u:80", chosen);
+	assert_int_equal(lwr_publish(r, number, spec, &other, NULL, why,
+				     sizeof(why)),
+			 -EADDRINUSE);
+	assert_string_not_equal(why, "");
+	assert_int_equal(lwr_publish(r, number + 9, spec, &other, NULL, NULL,
+				     0),
+			 -ENOENT);
+	assert_int_equal(lwr_unpublish(r, id), 0);
+	assert_int_equal(lwr_unpublish(r, id), -ENOENT);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sin, sizeof(sin)), -1);
+	assert_int_equal(errno, ECONNREFUSED);
+	close(fd);
+	lwr_relay_close(r, NULL, NULL);
+	lwr_port_free(port);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -341,6 +381,7 @@ int main(void)
 		cmocka_unit_test(termination_is_told_once_from_any_thread),
 		cmocka_unit_test(hundreds_of_guests_have_the_same_addresses),
 		cmocka_unit_test(close_ends_threads_in_push_and_in_wait),
+		cmocka_unit_test(ports_are_published_and_taken_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
