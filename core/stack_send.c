@@ -365,8 +365,7 @@ void lwr__send_udp(struct lwr_link *link, struct pbuf *p, uint16_t seg,
 		send_datagram(link, p, &e);
 		return;
 	}
-	if (link->caps.uso_h2g &&
-	    seg + ip_hlen + UDP_HLEN <= link->caps.mtu) {
+	if (link->caps.uso_h2g && seg + ip_hlen + UDP_HLEN <= link->caps.mtu) {
 		send_uso(link, p, seg, &e);
 		return;
 	}

@@ -50,7 +50,7 @@ int lwr__api_network(struct lwr_net *net, const struct lwr_network *user)
 				      lwr__net_subnet6(net, &p) ?
 			      -EINVAL :
 			      0;
-	if (n.mtu && (n.mtu < 1280 || n.mtu > 65520))
+	if (!err && n.mtu && (n.mtu < LWR_MTU_MIN || n.mtu > LWR_MTU_MAX))
 		err = -EINVAL;
 	if (err)
 		return err;

@@ -89,8 +89,6 @@
 	  "end when the guest disconnects")                                    \
 	X("stats", 0, "PATH", BOTH, set_text, AT(stats), 0, 0, NULL,           \
 	  "write counters as JSON at the end (-: stderr)")                     \
-	X("control", 0, "PATH", BOTH, set_later, 0, 0, 0, NULL,                \
-	  "control socket (not in this version)")                              \
 	X("log-level", 0, "LEVEL", BOTH, set_level, 0, 0, 0, "warn",           \
 	  "error, warn, info or debug")                                        \
 	X("log-format", 0, "FORMAT", BOTH, set_format, 0, 0, 0, "text",        \
@@ -224,12 +222,6 @@ static int set_no_ipv6(struct parse *p, const struct row *r, const char *v)
 	(void)v;
 	p->o->config.net.ipv6 = false;
 	return 0;
-}
-
-static int set_later(struct parse *p, const struct row *r, const char *v)
-{
-	(void)v;
-	return bad(p, "--%s: not available in this version", r->pub.name);
 }
 
 static int set_fd(struct parse *p, const struct row *r, const char *v)
@@ -501,8 +493,6 @@ static int set_command(struct parse *p, const char *word)
 		p->o->command = LWR_SERVE;
 	else if (strcmp(word, "run") == 0)
 		p->o->command = LWR_RUN;
-	else if (strcmp(word, "ctl") == 0)
-		return bad(p, "ctl: not available in this version");
 	else
 		return bad(p,
 			   "%s: unknown command (run, serve, or try "

@@ -96,28 +96,24 @@ static int link_tap(struct lwr_link_spec *s, const char *v, char *err)
 			   s->text);
 	memcpy(s->ifname, v, len);
 	if (at)
-		strcpy(s->netns, at + 1);
+		memcpy(s->netns, at + 1, strlen(at + 1) + 1);
 	return 0;
 }
 
 static int link_path(struct lwr_link_spec *s, const char *v, char *err)
 {
-	if (*v == '\0' || strlen(v) >= sizeof(s->path))
+	size_t len = strlen(v);
+
+	if (len == 0 || len >= sizeof(s->path))
 		return bad(err, "--link %s: a socket's path has 1 to %zu bytes",
 			   s->text, sizeof(s->path) - 1);
-	strcpy(s->path, v);
+	memcpy(s->path, v, len + 1);
 	return 0;
 }
 
 static int link_fd(struct lwr_link_spec *s, const char *v, char *err)
 {
 	return lwr__fd_parse("--link descriptor", v, &s->fd, err);
-}
-
-static int link_later(struct lwr_link_spec *s, const char *v, char *err)
-{
-	(void)v;
-	return bad(err, "--link %s: not available in this version", s->text);
 }
 
 static const struct {
@@ -133,7 +129,6 @@ static const struct {
 	{ "dgram-fd:", LWR_LINK_DGRAM_FD, link_fd },
 	{ "seqpacket:", LWR_LINK_SEQPACKET, link_path },
 	{ "seqpacket-fd:", LWR_LINK_SEQPACKET_FD, link_fd },
-	{ "vhost-user:", LWR_LINK_STREAM, link_later },
 };
 
 int lwr__profile_set(struct lwr_link_spec *s, const char *name,
@@ -185,7 +180,7 @@ static int link_option(struct lwr_link_spec *s, const char *word, char *err)
 
 static int link_options(struct lwr_link_spec *s, const char *rest, char *err)
 {
-	char word[WORD_MAX], why[LWR_ERROR_TEXT];
+	char word[WORD_MAX] = "", why[LWR_ERROR_TEXT];
 
 	while (rest) {
 		if (!next_word(&rest, word))
@@ -201,7 +196,7 @@ int lwr__link_parse(struct lwr_link_spec *s, const char *text,
 		    char err[LWR_ERROR_TEXT])
 {
 	const char *rest = text;
-	char word[WORD_MAX];
+	char word[WORD_MAX] = "";
 	int r;
 
 	if (!next_word(&rest, word))

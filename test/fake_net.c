@@ -80,7 +80,8 @@ static void on_syn(void *arg, const struct lwr_pkt *pkt)
 static void on_packet(void *arg, const struct lwr_pkt *pkt)
 {
 	(void)arg;
-	if (lwr__arp_input(&h.services, pkt) || lwr__dhcp_input(&h.services, pkt) ||
+	if (lwr__arp_input(&h.services, pkt) ||
+	    lwr__dhcp_input(&h.services, pkt) ||
 	    lwr__dhcp6_input(&h.services, pkt))
 		return;
 	if (pkt->proto == LWR_PROTO_ICMP6 && !lwr__ndp_input(&h.services, pkt))
