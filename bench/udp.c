@@ -118,7 +118,7 @@ static uint64_t send_run(int fd, const struct sockaddr_in *to,
 				break;
 		}
 		if (r->rate)
-			sleep_until(now + BURST_US * 1000u);
+			sleep_until(now + BURST_US * 1000ull);
 	}
 	return sent;
 }
@@ -313,7 +313,7 @@ static int search(const struct options *o, run_fn run)
 {
 	double low = RATE_LEAST, high = 0, rate = 100000;
 	struct options step = *o;
-	struct result x;
+	struct result x = { 0 };
 	int fd = udp_socket();
 
 	step.run_ms = o->run_ms / STEPS;
@@ -366,9 +366,12 @@ static int rr(const struct options *o)
 	qsort(sample, n, sizeof(*sample), by_value);
 	printf("{\"counted\": %zu, \"seconds\": %.3f, \"failed\": %zu", n,
 	       (double)(now_ns() - begin) / 1e9, failed);
-	if (n)
+	if (n) {
+		size_t p50 = n / 2, p99 = n - 1 - n / 100;
+
 		printf(", \"p50_us\": %.1f, \"p99_us\": %.1f",
-		       sample[n / 2] / 1e3, sample[n - 1 - n / 100] / 1e3);
+		       sample[p50] / 1e3, sample[p99] / 1e3);
+	}
 	puts("}");
 	return failed != 0;
 }

@@ -254,7 +254,7 @@ static int read_batch(struct dgram *c, size_t *bytes)
 	}
 	if (n < 0)
 		return errno == ECONNRESET && c->messages ? 1 : -errno;
-	ended = c->msg[n - 1].msg_len == 0 && leaving(&c->client);
+	ended = n > 0 && c->msg[n - 1].msg_len == 0 && leaving(&c->client);
 	while (ended && n > 0 && c->msg[n - 1].msg_len == 0)
 		n--; /* the end is read again and again */
 	if (n > 0)

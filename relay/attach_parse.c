@@ -270,7 +270,7 @@ size_t lwr__attach_refused(char out[LWR_ATTACH_ANSWER], const char *why)
 	char text[LWR_ERROR_TEXT];
 	size_t n = 0;
 
-	for (; why[n] && n < sizeof(text) - 1; n++) {
+	for (; n < sizeof(text) - 1 && why[n]; n++) {
 		text[n] = why[n];
 		if (why[n] < ' ' || why[n] > '~')
 			text[n] = '?';

@@ -25,17 +25,16 @@ static void on_rst(struct guest_conn *c, const struct fake_seg *s)
 	uint64_t at = c->rcv +
 		      (uint64_t)(int64_t)(int32_t)(s->seq -
 						   (c->irs + (uint32_t)c->rcv));
+	bool syn_sent = c->state == GUEST_SYN_SENT;
 
 	c->rsts++;
-	if (c->state == GUEST_SYN_SENT && c->answering) {
+	if (syn_sent ? c->answering : at == c->rcv) {
 		guest__close(c, -ECONNRESET);
-	} else if (c->state == GUEST_SYN_SENT) {
+	} else if (syn_sent) {
 		if (s->flags & SEG_ACK && s->ack == c->o.isn + 1)
 			guest__close(c, -ECONNREFUSED);
 		else
 			fake_fail("RST that does not answer the SYN");
-	} else if (at == c->rcv) {
-		guest__close(c, -ECONNRESET);
 	} else if (at > c->rcv && at < c->rcv + guest__space(c)) {
 		guest_ack(c); /* RFC 5961 3.2: a challenge */
 	}
