@@ -52,7 +52,7 @@ enum {
 	MTU_VNET = 1500, /* defaults */
 	MTU_PLAIN = 65520,
 	MTU_LEAST = 576,
-	BUDGET = 512 * 1024, /* bytes of one service */
+	BUDGET = 1024 * 1024, /* bytes of one service */
 	FLYING_MAX = 1024 * 1024, /* bytes that the far side has not taken */
 	HELD_MAX = LWR_INPROC_SLABS / 2, /* beyond, frames are copied out */
 	PIECES = 64, /* of a frame; longer chains are copied */
@@ -486,6 +486,7 @@ static void set_caps(struct lwr_link *link, uint16_t mtu,
 	link->caps = (struct lwr_link_caps){
 		.mtu = mtu ? mtu : (uint16_t)(o->vnet ? MTU_VNET : MTU_PLAIN),
 		.max_frame = FRAME_MAX,
+		.flight = 4 * 1024 * 1024,
 		.csum_h2g_offload = o->offload,
 		.gso_h2g = true,
 		.uso_h2g = o->uso || !o->offload,

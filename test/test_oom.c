@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Every allocation fails once: a relay opens, gets a link, carries a connection
- * and a datagram, and closes, while the n-th malloc() of all returns NULL; for
- * n = 0, 1, ... until none is left to fail. Whatever becomes of the guest,
- * nothing may crash, keep a descriptor, or leak (the sanitizer looks for that).
- * malloc and its kin are wrapped by the linker (cmake/tests.cmake), so what
- * libuv itself allocates is not touched.
+ * and a datagram, gets an in-process guest, publishes a port, and closes, while
+ * the n-th malloc() of all returns NULL; for n = 0, 1, ... until none is left to
+ * fail. Whatever becomes of the guest, nothing may crash, keep a descriptor, or
+ * leak (the sanitizer looks for that). malloc and its kin are wrapped by the
+ * linker (cmake/tests.cmake), so what libuv itself allocates is not touched.
  */
 #include "core/pkt.h"
 #include "relay/lwrelay.h"
@@ -173,6 +173,23 @@ static void carry(struct scene *s)
 			   1));
 }
 
+/* An in-process guest says something, too, and publishes a port. */
+static void carry_by_port(struct scene *s)
+{
+	uint8_t frame[64] = { 0x52, 0x55, 10, 0, 2, 2, 2, 0, 0, 0, 0, 9 };
+	struct iovec iov = { frame, sizeof(frame) };
+	struct lwr_port_frame f = { &iov, 1, sizeof(frame) };
+	struct lwr_port *port;
+	uint32_t link, id;
+
+	if (lwr_link_add_port(s->relay, NULL, &port, &link))
+		return;
+	(void)lwr_link_push(port, &f, 1);
+	(void)lwr_publish(s->relay, link, "127.0.0.1:0:80", &id, NULL, NULL, 0);
+	turn(s);
+	lwr_port_free(port);
+}
+
 static void on_closed(void *arg)
 {
 	((struct scene *)arg)->closed = true;
@@ -211,6 +228,7 @@ static int play(struct scene *s)
 		close(sv[0]);
 	else
 		carry(s);
+	carry_by_port(s);
 	lwr_relay_close(s->relay, on_closed, s);
 	uv_run(&s->loop, UV_RUN_DEFAULT);
 	assert_true(s->closed);
