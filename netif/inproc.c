@@ -99,7 +99,7 @@ static void wake(struct lwr_inproc *far, enum lwr_inproc_dir dir)
 {
 	lwr__inproc_count(&far->wakes_far);
 	if (far->opts.wake)
-		far->opts.wake(far->opts.arg, dir);
+		far->opts.wake(far->opts.arg, (int)dir);
 	else
 		lwr__bell_ring(&far->bell[dir]);
 }

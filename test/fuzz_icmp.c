@@ -233,7 +233,8 @@ static void report(struct lwr_link *link, bool echo)
 	check((echo ? lwr__ping_init(&u, link->stack) :
 		      lwr__udp_init(&u, link->stack)) == 0);
 	f = lwr__udp_flow_get(&u, link, &guest);
-	check(f && lwr__udp_sock_get(f, &host.addr, &s) == 0);
+	check(f != NULL);
+	check(lwr__udp_sock_get(f, &host.addr, &s) == 0);
 	lwr__udp_peer_note(f, &host, &host);
 	lwr__udp_read_errors(f, s);
 	lwr__udp_fini(&u);
