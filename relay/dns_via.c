@@ -318,7 +318,9 @@ static void read_tcp(struct lwr_dns_via *v)
 {
 	ssize_t n = 0;
 
-	while (v->readable && v->watch.fd >= 0 && n >= 0) {
+	/* A resolver may send for ever what is no answer. */
+	for (int i = 0; i < BUDGET && v->readable && v->watch.fd >= 0 && n >= 0;
+	     i++) {
 		n = read_part(v);
 		if (n < 0 || v->have < PREFIX || v->have < wanted(v))
 			continue;

@@ -34,6 +34,7 @@ struct host_sock {
 	uint8_t in[2 * MSG]; /* bytes to be read */
 	size_t in_len;
 	int error; /* of the next call, once */
+	bool endless; /* zeros can be read for ever */
 };
 
 static struct {
@@ -126,6 +127,10 @@ ssize_t lwr__sock_readv(int fd, const struct iovec *iov, int n)
 	size_t len = iov->iov_len < s->in_len ? iov->iov_len : s->in_len;
 
 	assert_int_equal(n, 1);
+	if (s->endless) {
+		memset(iov->iov_base, 0, iov->iov_len);
+		return (ssize_t)iov->iov_len;
+	}
 	if (s->error)
 		return take_error(s);
 	if (len == 0)
@@ -681,6 +686,22 @@ static void answer_over_tcp_may_come_in_pieces(void **state)
 	expect_rcode(n, LWR_DNS_NOERROR);
 }
 
+static void endless_messages_over_tcp_keep_nobody_else_waiting(void **state)
+{
+	struct world *w = *state;
+	struct waiter *n = ask_with(w, 1, 0, true);
+	struct host_sock *s = last_sock();
+
+	s->endless = true;
+	s->watch->on_event(s->watch, EPOLLIN);
+	for (int i = 0; i < 10; i++)
+		assert_true(lwr__dns_upstream_tick(&w->up));
+	s->endless = false;
+	wait_ms(w, 6000);
+	assert_int_equal(n->answers, 1);
+	assert_int_equal(n->len, 0);
+}
+
 /* ---- cache --------------------------------------------------------------- */
 
 static struct lwr_dns_key key(const char *text)
@@ -787,6 +808,7 @@ int main(void)
 		TEST(truncation_is_passed_to_a_small_client),
 		TEST(whole_answer_is_fetched_for_a_large_client),
 		TEST(answer_over_tcp_may_come_in_pieces),
+		TEST(endless_messages_over_tcp_keep_nobody_else_waiting),
 		TEST(cached_answer_ages_and_ends),
 		TEST(cache_is_bounded_and_drops_the_longest_unused),
 		TEST(cache_of_size_0_keeps_nothing),
