@@ -219,35 +219,44 @@ static bool may_read(const struct lwr_dns_conn *c)
 	       c->out_len < WRITE_MAX;
 }
 
-/* Bytes of the message that begins in `in`, with its prefix. */
-static size_t wanted(const struct lwr_dns_conn *c)
+/* Bytes of the message that begins at `in` + off, with its prefix. */
+static size_t wanted(const struct lwr_dns_conn *c, size_t off)
 {
-	if (c->in_len < PREFIX)
+	const uint8_t *in = c->in + off;
+
+	if (c->in_len - off < PREFIX)
 		return PREFIX;
-	return PREFIX + (size_t)(c->in[0] << 8 | c->in[1]);
+	return PREFIX + (size_t)(in[0] << 8 | in[1]);
 }
 
-/* Takes the whole messages off `in`, as many as may be in progress. */
+/*
+ * Takes the whole messages off `in`, as many as may be in progress. What is
+ * left moves once: there may be 65,536 empty ones.
+ */
 static void serve_messages(struct lwr_dns_conn *c)
 {
 	struct lwr_dns_ask from = { .link = c->link, .conn = c };
-	size_t n;
+	size_t off = 0, n;
 
-	while (may_read(c) && c->in_len >= PREFIX && c->in_len >= wanted(c)) {
-		n = wanted(c);
-		lwr__dns_serve(c->server, &from, c->in + PREFIX, n - PREFIX);
-		if (c->watch.fd < 0)
-			return;
-		c->in_len -= n;
-		memmove(c->in, c->in + n, c->in_len);
-		touch(c);
+	while (may_read(c) && c->in_len - off >= PREFIX) {
+		n = wanted(c, off);
+		if (n > c->in_len - off)
+			break;
+		lwr__dns_serve(c->server, &from, c->in + off + PREFIX,
+			       n - PREFIX);
+		off += n;
 	}
+	if (off == 0 || c->watch.fd < 0)
+		return;
+	c->in_len -= off;
+	memmove(c->in, c->in + off, c->in_len);
+	touch(c);
 }
 
 static void read_conn(struct lwr_dns_conn *c)
 {
 	struct iovec iov;
-	size_t need = wanted(c);
+	size_t need = wanted(c, 0);
 	ssize_t n;
 
 	if (!grow(&c->in, &c->in_max, need > c->in_len ? need : c->in_len)) {
