@@ -336,7 +336,7 @@ bool lwr__publish_udp_read(struct lwr_publish_port *port)
 
 bool lwr__publish_udp_input(struct lwr_publish *p, const struct lwr_pkt *pkt)
 {
-	uint16_t seg = pkt->meta.gso == LWR_GSO_UDP ? pkt->meta.gso_size : 0;
+	uint16_t seg = lwr__udp_seg(pkt);
 	struct lwr_demux_node *n;
 	struct lwr_key key;
 	struct client *c;

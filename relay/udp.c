@@ -69,6 +69,14 @@ static bool allowed(struct lwr_udp *u, const struct lwr_pkt *pkt,
 	return false;
 }
 
+/* A guest may say of one datagram that it is a train of larger ones. */
+uint16_t lwr__udp_seg(const struct lwr_pkt *pkt)
+{
+	uint16_t seg = pkt->meta.gso == LWR_GSO_UDP ? pkt->meta.gso_size : 0;
+
+	return seg < pkt->l4_len - UDP_HLEN ? seg : 0;
+}
+
 uint8_t lwr__udp_ttl(const struct lwr_pkt *pkt)
 {
 	/* The relay's own addresses are the first hop, not behind it. */
@@ -85,7 +93,7 @@ static void forward(struct lwr_udp *u, struct lwr_udp_flow *f,
 		.host = *host,
 		.data = pkt->data + pkt->l4 + UDP_HLEN,
 		.len = pkt->l4_len - UDP_HLEN,
-		.seg = pkt->meta.gso == LWR_GSO_UDP ? pkt->meta.gso_size : 0,
+		.seg = lwr__udp_seg(pkt),
 		.ttl = lwr__udp_ttl(pkt),
 		.df = pkt->df &&
 		      !lwr__policy_is_local(pkt->link->net, &pkt->dst),

@@ -53,6 +53,9 @@ int lwr__ping_init(struct lwr_udp *u, struct lwr_stack *stack);
 /* Ends all flows; not from within a watch's on_event. */
 void lwr__udp_fini(struct lwr_udp *u);
 
+/* Payload bytes of each datagram of a train; 0: it is one datagram. */
+uint16_t lwr__udp_seg(const struct lwr_pkt *pkt);
+
 /* A valid UDP packet of a guest that no service took. */
 void lwr__udp_input(struct lwr_udp *u, const struct lwr_pkt *pkt);
 

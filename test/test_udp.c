@@ -146,6 +146,26 @@ static void train_of_the_guest_stays_whole(void **state)
 	assert_int_equal(host.len, sizeof(data));
 }
 
+/* Nothing of the queue behind it is sent or quoted. */
+static void train_of_less_than_one_datagram_is_none(void **state)
+{
+	static uint8_t frame[RIG_FRAME_MAX];
+	struct lwr_frame_meta meta = { true, LWR_GSO_UDP, 60000 };
+	struct world *w = *state;
+	size_t len =
+		rig_udp(frame, "10.0.2.15", 4000, "192.0.2.1", 7, "abcd", 4);
+
+	rig_send_meta(&w->rig, frame, len, &meta);
+	run(w);
+	assert_int_equal(host.seg, 0);
+	assert_int_equal(host.len, 4);
+	host.send_error = -EACCES;
+	rig_send_meta(&w->rig, frame, len, &meta);
+	run(w);
+	assert_int_equal(w->rig.frames, 1);
+	assert_int_equal(w->rig.frame[0].len, 14 + 20 + 8 + 20 + 8 + 4);
+}
+
 static void train_of_the_host_is_cut_for_the_guest(void **state)
 {
 	static uint8_t data[64 * 1000];
@@ -969,6 +989,7 @@ int main(void)
 		TEST(oldest_peer_is_forgotten_at_the_limit),
 		TEST(gateway_is_the_hosts_loopback_if_opened),
 		TEST(train_of_the_guest_stays_whole),
+		TEST(train_of_less_than_one_datagram_is_none),
 		TEST(train_of_the_host_is_cut_for_the_guest),
 		TEST(train_of_the_host_stays_whole_where_the_link_cuts),
 		TEST(large_datagram_reaches_the_guest_in_fragments),
