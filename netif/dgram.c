@@ -268,8 +268,16 @@ static int read_batch(struct dgram *c, size_t *bytes)
 	return (unsigned)n == most;
 }
 
+/* Who keeps a copy of the descriptor may have shut it down: always readable. */
+static bool is_shut(const struct dgram *c)
+{
+	struct pollfd pfd = { .fd = c->fd, .events = POLLRDHUP };
+
+	return poll(&pfd, 1, 0) > 0 && (pfd.revents & POLLRDHUP);
+}
+
 /* Reads what a wake may read. Returns 0, or the -errno of its end. */
-static int read_guest(struct dgram *c)
+static int read_guest(struct dgram *c, bool readable)
 {
 	size_t total = 0, before;
 	int r;
@@ -283,6 +291,8 @@ static int read_guest(struct dgram *c)
 		c->heard = true;
 		lwr__loop_worked(c->link->stack->loop);
 	}
+	if (r == 0 && total == 0 && readable && c->link && is_shut(c))
+		return -EPIPE;
 	return r < 0 && !passing(c, r) ? r : 0;
 }
 
@@ -450,7 +460,7 @@ static void on_poll(uv_poll_t *h, int status, int events)
 		watch_exit(c);
 	}
 	if (!err)
-		err = read_guest(c);
+		err = read_guest(c, events & UV_READABLE);
 	if (!c->link)
 		return;
 	if (err) {

@@ -454,6 +454,24 @@ static void dgram_fd_of_a_pair_serves_its_other_end(void **state)
 	assert_int_equal(w->gone_err, 0);
 }
 
+/* By whoever kept a copy of it. */
+static void dgram_fd_that_is_shut_down_is_gone(void **state)
+{
+	struct bed *w = *state;
+	int sv[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, sv), 0);
+	assert_int_equal(open_fd(w, SOCK_DGRAM, sv[0]), 0);
+	send_arp(w, sv[1], 0, 60);
+	RUN_UNTIL(w, w->packets == 1);
+	send_arp(w, sv[1], 1, 60);
+	shutdown(sv[0], SHUT_RD);
+	RUN_UNTIL(w, w->gone == 1);
+	assert_int_equal(w->gone_err, 0);
+	assert_int_equal(w->packets, 2);
+	close(sv[1]);
+}
+
 static void dgram_fd_of_a_process_that_ends_is_gone(void **state)
 {
 	struct bed *w = *state;
@@ -617,6 +635,7 @@ int main(void)
 		TEST(dgram_link_closed_from_inside),
 		TEST(dgram_link_closed_when_the_guest_goes),
 		TEST(dgram_fd_of_a_pair_serves_its_other_end),
+		TEST(dgram_fd_that_is_shut_down_is_gone),
 		TEST(dgram_fd_of_a_process_that_ends_is_gone),
 		TEST(dgram_fd_shared_by_processes_stays),
 		TEST(dgram_fd_that_is_bound_awaits_its_guest),
