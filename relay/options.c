@@ -21,7 +21,7 @@
 /* X(name, letter, arg, command, parse, field, least, most, default, help) */
 #define LWR_OPTIONS(X)                                                         \
 	X("link", 'l', "LINK", SERVE, set_link, 0, 0, 0, NULL,                 \
-	  "attach a guest, see below; may be repeated")                        \
+	  "attach a guest, see above; may be repeated")                        \
 	X("attach", 0, "PATH", SERVE, set_path, AT(attach), 0, 0, NULL,        \
 	  "socket on which links are handed over")                             \
 	X("max-links", 0, "N", SERVE, set_u32, AT(max_links), 1, 100000,       \
@@ -46,7 +46,7 @@
 	X("dns-cache", 0, "N", BOTH, set_u32, AT(config.dns_cache), 0,         \
 	  1000000, "1024", "DNS answers kept; 0: none")                        \
 	X("publish", 'p', "SPEC", BOTH, set_publish, 0, 0, 0, NULL,            \
-	  "forward a port of the host, see below")                             \
+	  "forward a port of the host, see above")                             \
 	X("publish-wait", 0, "SEC", BOTH, set_seconds,                         \
 	  AT(config.publish_wait_ms), 0, 3600, "2",                            \
 	  "let its client wait for a guest that is not up")                    \
