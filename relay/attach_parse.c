@@ -50,10 +50,15 @@ static int set_kind(struct lwr_attach_request *r, const json_t *v, char *err)
 	return bad(err, "kind: not stream, dgram, seqpacket or tap");
 }
 
+/* It stands in lines of the log. */
 static int set_name(struct lwr_attach_request *r, const json_t *v, char *err)
 {
-	int n = snprintf(r->name, sizeof(r->name), "%s", json_string_value(v));
+	const char *name = json_string_value(v);
+	int n = snprintf(r->name, sizeof(r->name), "%s", name);
 
+	for (; *name; name++)
+		if ((unsigned char)*name < ' ' || *name == 0x7f)
+			return bad(err, "name: has a control character");
 	if (n > 0 && (size_t)n < sizeof(r->name))
 		return 0;
 	return bad(err, "name: has 1 to %zu bytes", sizeof(r->name) - 1);

@@ -91,6 +91,7 @@ static void request_that_is_none_is_refused(void **state)
 	assert_refused("{\"kind\":\"dgram\",\"profile\":\"x\"}", "no profile");
 	assert_refused("{\"kind\":\"tap\",\"name\":\"\"}", "1 to 47");
 	assert_refused("{\"kind\":\"tap\",\"name\":\"a\\u0000b\"}", "not JSON");
+	assert_refused("{\"kind\":\"tap\",\"name\":\"a\\nb\"}", "control");
 	assert_refused("{\"kind\":\"tap\",\"name\":\"12345678901234567890123"
 		       "4567890123456789012345678\"}",
 		       "1 to 47");
