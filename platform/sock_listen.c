@@ -232,7 +232,8 @@ ssize_t lwr__sock_udp_answer(int fd, const void *buf, size_t len, uint16_t seg,
 	if (seg && (size_t)seg * SEGMENTS_MAX < step)
 		step = (size_t)seg * SEGMENTS_MAX;
 	if (seg && step > PAYLOAD_MAX)
-		step = (size_t)PAYLOAD_MAX / seg * seg;
+		step = seg < PAYLOAD_MAX ? (size_t)PAYLOAD_MAX / seg * seg :
+					   seg;
 	do {
 		part = len - off < step ? len - off : step;
 		r = answer_once(fd, data + off, part, seg, e);
