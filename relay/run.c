@@ -68,6 +68,16 @@ struct run {
 	pid_t pid; /* 0: COMMAND has ended */
 	int sock; /* to the child */
 	struct lwr_tap tap;
+	uv_timer_t drain; /* COMMAND has ended; its last bytes are on their way */
+	int status; /* COMMAND's */
+	unsigned turns, quiet; /* of `drain`; those without a frame */
+	uint64_t seen; /* bytes from the guest */
+};
+
+enum {
+	DRAIN_MS = 10,
+	DRAIN_TURNS = 1000, /* then whatever is left is lost */
+	DRAIN_QUIET = 50, /* as when nothing was under way for so many turns */
 };
 
 /* ---- the child ---------------------------------------------------------- */
@@ -289,19 +299,65 @@ static int reap_failed(struct run *r)
 	return wstatus ? wstatus : LWR_EXIT_FAILURE;
 }
 
+static void end(struct run *r)
+{
+	if (uv_is_closing((uv_handle_t *)&r->drain))
+		return;
+	uv_timer_stop(&r->drain);
+	uv_close((uv_handle_t *)&r->drain, NULL);
+	lwr__program_stop(&r->program, r->status);
+}
+
+/*
+ * A process may end before what it sent has left its kernel: nothing is lost
+ * then on a machine of its own, and nothing shall be here. Connections that
+ * somebody else keeps open are not waited for.
+ */
+static void on_drain(uv_timer_t *timer)
+{
+	struct run *r = timer->data;
+	struct lwr_relay *relay = &r->program.relay;
+	struct lwr_stats st;
+
+	lwr__relay_stats(relay, &st);
+	if (st.bytes_g2h != r->seen || relay->tcp.queued)
+		r->quiet = 0;
+	else
+		r->quiet++;
+	r->seen = st.bytes_g2h;
+	if (lwr__tcp_drained(&relay->tcp) || r->quiet > DRAIN_QUIET ||
+	    ++r->turns > DRAIN_TURNS)
+		end(r);
+}
+
+static void on_command_ended(struct run *r, int wstatus)
+{
+	r->pid = 0;
+	r->status = exit_status(wstatus);
+	uv_timer_init(&r->program.uv, &r->drain);
+	uv_unref((uv_handle_t *)&r->drain);
+	r->drain.data = r;
+	if (WIFEXITED(wstatus))
+		uv_timer_start(&r->drain, on_drain, 0, DRAIN_MS);
+	else
+		end(r);
+}
+
 static void on_signal(struct lwr_program *p, const struct signalfd_siginfo *si)
 {
 	struct run *r = p->owner;
 	int signo = (int)si->ssi_signo;
 	int wstatus;
 
-	if (r->pid == 0)
+	if (r->pid == 0) {
+		if (uv_is_active((uv_handle_t *)&r->drain) &&
+		    (signo == SIGTERM || signo == SIGINT))
+			end(r);
 		return;
+	}
 	if (signo == SIGCHLD) {
-		if (waitpid(r->pid, &wstatus, WNOHANG) != r->pid)
-			return;
-		r->pid = 0;
-		lwr__program_stop(p, exit_status(wstatus));
+		if (waitpid(r->pid, &wstatus, WNOHANG) == r->pid)
+			on_command_ended(r, wstatus);
 	} else if (signo != SIGPIPE && si->ssi_code != SI_KERNEL) {
 		kill(r->pid, signo);
 	}
@@ -313,6 +369,8 @@ static void on_exit_fd(struct lwr_program *p)
 
 	if (r->pid)
 		kill(r->pid, SIGTERM);
+	else
+		end(r);
 }
 
 /* COMMAND deleted its interface: it goes on without a network. */

@@ -310,7 +310,8 @@ void lwr__tcp_link_down(struct lwr_tcp *t, struct lwr_link *link)
 		f = lwr__flow_of(LWR_CONTAINER(link->conns.next,
 					       struct lwr_conn, on_link));
 		f->err = -ENETDOWN;
-		lwr__flow_kill(f, true);
+		/* Whoever had ended may still be heard to the last byte. */
+		lwr__flow_kill(f, f->g2h != LWR_HALF_SHUT);
 	}
 }
 
@@ -389,6 +390,17 @@ bool lwr__tcp_reap(struct lwr_tcp *t)
 	while ((n = lwr__list_take(&t->dead)))
 		free(LWR_CONTAINER(n, struct lwr_flow, node));
 	return !lwr__list_empty(&t->ready);
+}
+
+bool lwr__tcp_drained(const struct lwr_tcp *t)
+{
+	const struct lwr_list *n;
+
+	for (n = t->alive.next; n != &t->alive; n = n->next)
+		if (LWR_CONTAINER(n, struct lwr_flow, node)->g2h !=
+		    LWR_HALF_SHUT)
+			return false;
+	return true;
 }
 
 /* ---- keep-alive --------------------------------------------------------------- */

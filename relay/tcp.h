@@ -57,6 +57,9 @@ void lwr__tcp_link_down(struct lwr_tcp *t, struct lwr_link *link);
 /* What the public header tells of a connection of a link. */
 void lwr__tcp_info(const struct lwr_conn *c, struct lwr_flow_info *info);
 
+/* Whether every guest has ended, and the hosts have all of its bytes. */
+bool lwr__tcp_drained(const struct lwr_tcp *t);
+
 /* Once a tick: serves ready flows. */
 void lwr__tcp_tick(struct lwr_tcp *t);
 /* After the rings were drained: frees dead flows. True: work is left. */

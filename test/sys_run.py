@@ -291,6 +291,29 @@ def sixty_four_mib_each_way_at_once():
     service.close()
 
 
+LAST_WORDS = r"""
+import socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+s.sendall(b"x" * 6000000)
+"""
+
+
+@case(variants=USERS)
+def last_bytes_of_a_command_that_has_ended_arrive(uid):
+    uploads, may_read = [], threading.Event()
+
+    def handler(sock):
+        may_read.wait(20)
+        uploads.append(server.read_all(sock)[0])
+
+    service = server.Service(shared_lan().s, shared_lan().SERVER[4], handler)
+    threading.Timer(0.7, may_read.set).start()
+    inside(uid, python(uid, LAST_WORDS, service.addr, service.port))
+    wait_for(lambda: uploads, 10, "the server's end")
+    check(uploads[0], 6000000, "what the server read")
+    service.close()
+
+
 # --- the namespace -----------------------------------------------------------
 
 
