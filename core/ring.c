@@ -56,3 +56,17 @@ void lwr__ring_pop(struct lwr_ring *r, uint32_t n)
 	while (n--)
 		lwr__frame_put(lwr__ring_take(r));
 }
+
+bool lwr__frame_flatten(struct lwr_frame *f, unsigned max)
+{
+	struct pbuf *p;
+
+	if (pbuf_clen(f->p) <= max)
+		return true;
+	p = pbuf_clone(PBUF_RAW, PBUF_RAM, f->p);
+	if (!p)
+		return false;
+	lwr__frame_put(f->p);
+	f->p = p;
+	return true;
+}

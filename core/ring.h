@@ -59,6 +59,12 @@ static inline struct lwr_frame *lwr__ring_at(const struct lwr_ring *r,
 /* Takes the first frame off; its references are the caller's, for the put. */
 struct pbuf *lwr__ring_take(struct lwr_ring *r);
 
+/*
+ * A frame of more than `max` pieces is copied into one, for what takes only so
+ * many at once. Returns false if memory ran out.
+ */
+bool lwr__frame_flatten(struct lwr_frame *f, unsigned max);
+
 /* Releases the first n frames, n <= count. */
 void lwr__ring_pop(struct lwr_ring *r, uint32_t n);
 

@@ -36,24 +36,6 @@ void lwr__batch_init(struct lwr_batch *b, bool framed)
 	empty(b);
 }
 
-/*
- * A frame in so many pieces that one packet of it could exceed what a write
- * takes is copied into one. Returns false if memory ran out.
- */
-static bool flatten(struct lwr_frame *f)
-{
-	struct pbuf *p;
-
-	if (pbuf_clen(f->p) <= PIECES_MAX)
-		return true;
-	p = pbuf_clone(PBUF_RAW, PBUF_RAM, f->p);
-	if (!p)
-		return false;
-	lwr__frame_put(f->p);
-	f->p = p;
-	return true;
-}
-
 /* Begins with the next frame. Returns false if there is none. */
 static bool next_frame(struct lwr_batch *b, const struct lwr_ring *ring)
 {
@@ -61,7 +43,7 @@ static bool next_frame(struct lwr_batch *b, const struct lwr_ring *ring)
 
 	for (; b->frames < lwr__ring_count(ring); b->frames++) {
 		f = lwr__ring_at(ring, b->frames);
-		if (flatten(f)) {
+		if (lwr__frame_flatten(f, PIECES_MAX)) {
 			lwr__gso_init(&b->gso, f);
 			b->cutting = true;
 			return true;

@@ -337,21 +337,6 @@ static void add_packet(struct inproc *l, const struct lwr_frame *f,
 	fill_slot(l, iov, pkt.n + 1, pkt.len + (uint32_t)hlen, !l->cutting);
 }
 
-/* A chain of too many pieces is copied into one. False: no memory. */
-static bool flatten(struct lwr_frame *f)
-{
-	struct pbuf *p;
-
-	if (pbuf_clen(f->p) <= PIECES)
-		return true;
-	p = pbuf_clone(PBUF_RAW, PBUF_RAM, f->p);
-	if (!p)
-		return false;
-	lwr__frame_put(f->p);
-	f->p = p;
-	return true;
-}
-
 /* False: there is no room now. */
 static bool add(struct inproc *l)
 {
@@ -365,7 +350,7 @@ static bool add(struct inproc *l)
 	iov = iov_room(l);
 	if (!iov)
 		return false;
-	if (!flatten(f)) {
+	if (!lwr__frame_flatten(f, PIECES)) {
 		l->link.stats.drop_memory++;
 		lwr__ring_pop(&l->link.h2g, 1);
 	} else if (far->opts.offload) {
