@@ -86,7 +86,7 @@ static void forward(struct lwr_udp *u, struct lwr_udp_flow *f,
 		return;
 	}
 	lwr__udp_flow_sent(f, false);
-	lwr__udp_peer_note(f, host, &dest);
+	(void)lwr__udp_peer_note(f, host, &dest);
 	lwr__udp_out_add(u, s, &d);
 }
 

@@ -16,6 +16,7 @@
  *	queue -> sendmmsg, at the end of the tick            relay/udp_out.c
  *	socket -> recvmmsg -> peer -> lwr__send_udp          relay/udp_host.c
  *	what could not be delivered -> ICMP                  relay/udp_error.c
+ *	what one loopback refused -> the other               relay/udp_loopback.c
  *	tables, limits, expiry, sockets                      relay/udp_flow.c
  *	ICMP echo to external hosts, by all of these         relay/ping.c
  *
@@ -109,7 +110,7 @@ static void forward(struct lwr_udp *u, struct lwr_udp_flow *f,
 	}
 	f->bytes_g2h += d.len;
 	lwr__udp_flow_sent(f, dest->port == DNS_PORT);
-	lwr__udp_peer_note(f, host, dest);
+	lwr__udp_loopback_sent(lwr__udp_peer_note(f, host, dest), &d);
 	lwr__udp_out_add(u, s, &d);
 }
 
@@ -132,10 +133,12 @@ void lwr__udp_input(struct lwr_udp *u, const struct lwr_pkt *pkt)
 	if (!allowed(u, pkt, &dest, &host))
 		return;
 	f = lwr__udp_flow_get(u, pkt->link, &guest);
-	if (f)
-		forward(u, f, pkt, &dest, &host);
-	else
+	if (!f) {
 		pkt->link->stats.drop_memory++;
+		return;
+	}
+	lwr__udp_loopback_choose(f, &dest, &host);
+	forward(u, f, pkt, &dest, &host);
 }
 
 /* ---- life ---------------------------------------------------------------- */
@@ -172,6 +175,7 @@ static int init(struct lwr_udp *u, struct lwr_stack *stack)
 		lwr__list_init(&u->age[i]);
 	lwr__list_init(&u->ready);
 	lwr__list_init(&u->dead);
+	lwr__list_init(&u->held);
 	u->reader = lwr__sock_reader_new();
 	if (!u->reader)
 		return -ENOMEM;

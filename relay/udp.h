@@ -45,6 +45,9 @@ struct lwr_udp {
 	struct lwr_timer timer; /* next expiry; stopped without flows */
 	struct lwr_sock_reader *reader;
 	struct lwr_udp_out *out; /* datagrams of this tick for the host */
+	struct lwr_list held; /* copies that a loopback may still refuse */
+	size_t held_bytes;
+	unsigned n_held;
 };
 
 /* Returns 0 or -ENOMEM. */

@@ -232,13 +232,20 @@ static bool tell(const struct undelivered *x)
 	return true;
 }
 
+/* Sending to a loopback failed of this: the host has none of that family. */
+static bool is_absent(int err)
+{
+	return err == -EADDRNOTAVAIL || err == -ENETUNREACH ||
+	       err == -EAFNOSUPPORT || err == -ECONNREFUSED;
+}
+
 void lwr__udp_tell_failed(struct lwr_udp_flow *f, struct lwr_udp_sock *s,
 			  const struct lwr_udp_datagram *d, int err)
 {
 	struct undelivered x = { .err = -err,
-				 .peer = lwr__udp_peer_find(f, &d->host),
 				 .data = d->data,
 				 .len = d->seg ? d->seg : d->len };
+	struct lwr_udp_peer *peer;
 
 	if (err == -EMSGSIZE) {
 		s->mtu = 0;
@@ -246,7 +253,15 @@ void lwr__udp_tell_failed(struct lwr_udp_flow *f, struct lwr_udp_sock *s,
 		x.mtu = s->mtu;
 	}
 	x.have = x.len < QUOTE_MAX ? x.len : QUOTE_MAX;
-	if (!x.peer || !tell(&x))
+	peer = lwr__udp_peer_find(f, &d->host);
+	if (peer && lwr__addr_is_loopback(&d->host.addr) && is_absent(err)) {
+		/* A host without ::1 listens there as little. */
+		x.err = ECONNREFUSED;
+		if (lwr__udp_loopback_refused(peer))
+			return;
+	}
+	x.peer = peer;
+	if (!peer || !tell(&x))
 		f->link->stats.drop_memory++;
 }
 
@@ -260,6 +275,7 @@ static void on_report(struct lwr_udp_flow *f, struct lwr_udp_sock *s,
 				 .data = payload,
 				 .have = e->len,
 				 .len = e->len };
+	struct lwr_udp_peer *peer;
 	struct lwr_dest host;
 	struct lwr_addr by;
 	uint16_t port;
@@ -270,9 +286,11 @@ static void on_report(struct lwr_udp_flow *f, struct lwr_udp_sock *s,
 		return;
 	}
 	lwr__addr_from_sockaddr(&e->to, &host.addr, &host.port);
-	x.peer = lwr__udp_peer_find(f, &host);
-	if (!x.peer)
+	peer = lwr__udp_peer_find(f, &host);
+	if (!peer ||
+	    (e->err == ECONNREFUSED && lwr__udp_loopback_refused(peer)))
 		return;
+	x.peer = peer;
 	if (e->by.ss_family != AF_UNSPEC) {
 		lwr__addr_from_sockaddr(&e->by, &by, &port);
 		x.by = &by;
@@ -285,7 +303,7 @@ void lwr__udp_read_errors(struct lwr_udp_flow *f, struct lwr_udp_sock *s)
 	uint8_t payload[QUOTE_MAX];
 	struct lwr_sock_error e;
 
-	for (int i = 0; i < REPORTS; i++) {
+	for (int i = 0; i < REPORTS && !f->dead; i++) {
 		if (lwr__sock_udp_error(s->watch.fd, payload, sizeof(payload),
 					&e) < 0) {
 			s->failed = false;

@@ -113,6 +113,7 @@ static void peer_add(struct lwr_udp_flow *f, const struct lwr_dest *host)
 	struct lwr_udp_peer *p = peer_get(f);
 
 	p->flow = f;
+	p->loopback = LWR_UDP_NEW;
 	peer_key(&p->demux.key, f, host);
 	lwr__demux_add(&f->udp->peers, &p->demux);
 	lwr__list_init(&p->node);
@@ -131,8 +132,9 @@ static bool is_peer(const struct lwr_udp_peer *p, const struct lwr_dest *host)
 	       lwr__addr_equal(&p->demux.key.host, &host->addr);
 }
 
-void lwr__udp_peer_note(struct lwr_udp_flow *f, const struct lwr_dest *host,
-			const struct lwr_dest *guest)
+struct lwr_udp_peer *lwr__udp_peer_note(struct lwr_udp_flow *f,
+					const struct lwr_dest *host,
+					const struct lwr_dest *guest)
 {
 	struct lwr_udp_peer *p = NULL;
 
@@ -146,7 +148,9 @@ void lwr__udp_peer_note(struct lwr_udp_flow *f, const struct lwr_dest *host,
 			peer_add(f, host);
 		}
 	}
-	newest_peer(f)->guest = *guest;
+	p = newest_peer(f);
+	p->guest = *guest;
+	return p;
 }
 
 /* ---- flows --------------------------------------------------------------- */
@@ -354,6 +358,7 @@ void lwr__udp_flow_kill(struct lwr_udp_flow *f)
 	if (f->dead)
 		return;
 	f->dead = true;
+	lwr__udp_loopback_forget(f);
 	close_sock(u, &f->sock[0]);
 	close_sock(u, &f->sock[1]);
 	while (!lwr__list_empty(&f->peers)) {

@@ -22,12 +22,23 @@ enum {
 	LWR_UDP_PEERS_SHARE = 4, /* of all flows, times u->limit */
 };
 
+/* What is known of one of two loopbacks: relay/udp_loopback.c. */
+enum lwr_udp_loopback {
+	LWR_UDP_NEW, /* or no loopback */
+	LWR_UDP_TRIAL,
+	LWR_UDP_PLAIN,
+	LWR_UDP_MOVED,
+	LWR_UDP_NEITHER,
+};
+
 /* A host destination that the guest has written to on this flow. */
 struct lwr_udp_peer {
 	struct lwr_demux_node demux; /* u->peers; key.host, hport: the host's */
 	struct lwr_list node; /* flow->peers, oldest first */
 	struct lwr_udp_flow *flow;
 	struct lwr_dest guest; /* the same as the guest wrote it */
+	uint64_t trial_ms; /* when the TRIAL began */
+	enum lwr_udp_loopback loopback;
 };
 
 struct lwr_udp_sock {
@@ -96,8 +107,9 @@ struct lwr_udp_peer *lwr__udp_peer_find(struct lwr_udp_flow *f,
 					const struct lwr_dest *host);
 
 /* Remembers a destination; the flow's oldest is forgotten at a limit. */
-void lwr__udp_peer_note(struct lwr_udp_flow *f, const struct lwr_dest *host,
-			const struct lwr_dest *guest);
+struct lwr_udp_peer *lwr__udp_peer_note(struct lwr_udp_flow *f,
+					const struct lwr_dest *host,
+					const struct lwr_dest *guest);
 
 /* ---- relay/udp_hook.c: the user's word ------------------------------------- */
 
@@ -124,12 +136,31 @@ void lwr__udp_out_fini(struct lwr_udp *u);
 /* Copies it; it is sent by the end of the tick, or the guest is told why not. */
 void lwr__udp_out_add(struct lwr_udp *u, struct lwr_udp_sock *s,
 		      const struct lwr_udp_datagram *d);
+/* Sends it before all that waits. */
+void lwr__udp_out_now(struct lwr_udp_sock *s, const struct lwr_udp_datagram *d);
 /* Sends what waits, of one socket or of all. */
 void lwr__udp_out_flush_sock(struct lwr_udp *u, struct lwr_udp_sock *s);
 void lwr__udp_out_flush(struct lwr_udp *u);
 
 /* The TTL for the host: one less, as of any router's. */
 uint8_t lwr__udp_ttl(const struct lwr_pkt *pkt);
+
+/* ---- relay/udp_loopback.c: the gateway's address means two ---------------- */
+
+/* Of a flow's destination that policy allowed: *host may become the other. */
+void lwr__udp_loopback_choose(struct lwr_udp_flow *f,
+			      const struct lwr_dest *guest,
+			      struct lwr_dest *host);
+
+/* A datagram goes to a peer; it sent one; it refused one. */
+void lwr__udp_loopback_sent(struct lwr_udp_peer *p,
+			    const struct lwr_udp_datagram *d);
+void lwr__udp_loopback_heard(struct lwr_udp_peer *p);
+/* True: not to be told. The flow may be dead then, or the peer another. */
+bool lwr__udp_loopback_refused(struct lwr_udp_peer *p);
+
+/* The flow ends. */
+void lwr__udp_loopback_forget(struct lwr_udp_flow *f);
 
 /* ---- relay/udp_host.c: host to guest -------------------------------------- */
 

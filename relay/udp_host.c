@@ -184,8 +184,10 @@ static void input(struct lwr_udp_flow *f, const struct lwr_sock_in *in,
 	p = lwr__udp_peer_find(f, &host);
 	if (!p && !stranger(f, &host, &guest))
 		return; /* nobody that the guest spoke to */
-	if (p)
+	if (p) {
 		lwr__udp_flow_heard(f);
+		lwr__udp_loopback_heard(p);
+	}
 	for (unsigned i = 0; i < n; i++)
 		f->bytes_h2g += in[i].len;
 	if (p && f->udp->echo)

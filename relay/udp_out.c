@@ -145,13 +145,13 @@ static unsigned gather(const struct lwr_udp_out *o, uint16_t i,
 	return n;
 }
 
-static void set_df(struct lwr_udp_sock *s, const struct entry *e)
+static void set_df(struct lwr_udp_sock *s, const struct lwr_udp_datagram *d)
 {
-	bool four = lwr__addr_is4(&e->d.host.addr);
+	bool four = lwr__addr_is4(&d->host.addr);
 
-	if (s->df_set && s->df == e->d.df)
+	if (s->df_set && s->df == d->df)
 		return;
-	s->df = e->d.df;
+	s->df = d->df;
 	s->df_set = true;
 	lwr__sock_dont_fragment(s->watch.fd, four ? AF_INET : AF_INET6, s->df);
 }
@@ -163,6 +163,15 @@ static void count_full(const struct lwr_udp_sock *s,
 		d->seg ? (d->len + d->seg - 1) / d->seg : 1;
 }
 
+static void not_sent(struct lwr_udp_sock *s, const struct lwr_udp_datagram *d,
+		     int err)
+{
+	if (err == -EAGAIN || err == -ENOBUFS || err == -ENOMEM)
+		count_full(s, d);
+	else
+		lwr__udp_tell_failed(s->flow, s, d, err);
+}
+
 /* Sends what one call takes. Returns the first entry that is left, or NONE. */
 static uint16_t send_some(struct lwr_udp_out *o, struct lwr_udp_sock *s,
 			  uint16_t i)
@@ -171,12 +180,10 @@ static uint16_t send_some(struct lwr_udp_out *o, struct lwr_udp_sock *s,
 	unsigned n = gather(o, i, msg);
 	int r;
 
-	set_df(s, &o->entry[i]);
+	set_df(s, &o->entry[i].d);
 	r = lwr__sock_send(s->watch.fd, msg, n);
-	if (r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM)
-		count_full(s, &o->entry[i].d);
-	else if (r < 0)
-		lwr__udp_tell_failed(s->flow, s, &o->entry[i].d, r);
+	if (r < 0)
+		not_sent(s, &o->entry[i].d, r);
 	for (n = r > 0 ? (unsigned)r : 1; n > 0 && i != NONE; n--)
 		i = o->entry[i].next;
 	return i;
@@ -189,6 +196,26 @@ static void send_all(struct lwr_udp_out *o, struct lwr_udp_sock *s)
 	lwr__list_remove(&s->on_out);
 	while (i != NONE)
 		i = send_some(o, s, i);
+}
+
+void lwr__udp_out_now(struct lwr_udp_sock *s, const struct lwr_udp_datagram *d)
+{
+	struct sockaddr_storage ss;
+	struct lwr_sock_out msg = {
+		.to = (const struct sockaddr *)&ss,
+		.to_len =
+			lwr__addr_to_sockaddr(&d->host.addr, d->host.port, &ss),
+		.data = d->data,
+		.len = d->len,
+		.seg = d->seg,
+		.ttl = d->ttl,
+	};
+	int r;
+
+	set_df(s, d);
+	r = lwr__sock_send(s->watch.fd, &msg, 1);
+	if (r < 0)
+		not_sent(s, d, r);
 }
 
 void lwr__udp_out_flush_sock(struct lwr_udp *u, struct lwr_udp_sock *s)

@@ -13,7 +13,7 @@ import socket
 import time
 
 from lib import server, world
-from lib.case import Failure, case, check, check_that, main, program, wait_for
+from lib.case import Failure, case, check, check_that, expecting, main, program, wait_for
 from lib.packet import family_of
 from lib.relay import shared_lan, wait_ready
 from lib.web import HttpServer
@@ -502,6 +502,33 @@ def both_loopbacks_are_tried():
             server.accept(listener).sendall(b"ok")
             check(inside.recv(2), b"ok", "IPv%d to %s" % (v, addr))
             listener.close()
+
+
+@case()
+def both_loopbacks_are_tried_by_udp():
+    """Servers come and go on either; a client gets its first datagram answered."""
+    with running("--host-loopback") as t:
+        for v, addr in ((4, "::1"), (6, "127.0.0.1"), (4, "127.0.0.1"), (6, "::1")):
+            echo = server.datagram(t.lan.r, addr)
+            port = server.port_of(echo)
+            for size in (1, 60000):
+                client = server.datagram(t.guest, ANY[v])
+                client.connect((GATEWAY[v], port))
+                for turn in range(3):
+                    client.send(server.pattern(size, seed=turn))
+                    data, peer = echo.recvfrom(65536)
+                    echo.sendto(data[::-1], peer)
+                    check(client.recv(65536)[::-1], server.pattern(size, seed=turn),
+                          "IPv%d to %s" % (v, addr))
+            echo.close()
+            client.send(b"late")
+            with expecting(ConnectionRefusedError, "after the server has ended"):
+                client.recv(1)
+            fresh = server.datagram(t.guest, ANY[v])
+            fresh.connect((GATEWAY[v], port))
+            fresh.send(b"nobody")
+            with expecting(ConnectionRefusedError, "nobody at either loopback"):
+                fresh.recv(1)
 
 
 @case(families=True)
