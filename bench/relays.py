@@ -6,17 +6,28 @@
 Everyone gets the same addresses, routes, congestion control and processors.
 Only pasta and passt get a larger tcp_wmem in R: pasta collapses without it
 (see "untuned"); lwrelay and slirp4netns run with the system's.
+
+Names are asked of a server in S; through lwrelay at its DNS address, with its
+cache and all, through the others as any datagram. Published ports lead from R's
+address to a server in G; without a relay its address is the same one.
 """
 import itertools
+import json
 import os
+import socket
 import subprocess
 import time
 
+import dnsperf
 from net import PREFIX, Child, cpu_seconds, ip, sysctl
 
 SERVER, UPLINK, GUEST, GATEWAY = "10.9.0.2", "10.9.0.1", "10.0.2.15", "10.0.2.2"
+DNS = "10.0.2.3"  # lwrelay's
 PORT, PORTS = 5000, 16
+PUBLISHED = 6000  # and as many
+PUBLISHED_RANGE = f"{PUBLISHED}-{PUBLISHED + PORTS - 1}"
 READY_S = 10
+WARM_BULK_S = 0.3  # before names are asked beside it
 PASTA_WMEM = "4096 4194304 33554432"
 NUMBER = itertools.count()
 
@@ -28,6 +39,7 @@ class Tools:
         self.lwrelay = f"{build}/lwrelay"
         self.load = f"{build}/bench/load"
         self.loadd = f"{build}/bench/loadd"
+        self.dns = f"{build}/bench/dns"
         self.pump = f"{build}/bench/pump"
         self.udp = f"{build}/bench/udp"
         self.peers = peers
@@ -48,7 +60,8 @@ class Instance:
         self.socket = f"{tools.tmp}/{self.prefix}.sock"
         self.log = f"{tools.tmp}/{self.prefix}.log"
         self.relay = self.server = self.pool = self.pump = None
-        self.datagrams = None
+        self.datagrams = self.names = self.inner = None
+        self.dns = DNS if kind.base == "lwrelay" else SERVER
         self.idle_open = 0
         self.error = None
 
@@ -116,7 +129,8 @@ class Instance:
             link = f"stream:{self.socket}"
         poll = ["--busy-poll", "100"] if self.kind.poll else []
         self.spawn([self.tools.lwrelay, "serve", "--link", link, "--mtu",
-                    self.mtu, *poll, "--ready-fd", "READY"], ready=True)
+                    self.mtu, *poll, "--dns", SERVER, "--publish",
+                    PUBLISHED_RANGE, "--ready-fd", "READY"], ready=True)
 
     def start_pasta(self):
         if self.kind.tuned:
@@ -133,15 +147,31 @@ class Instance:
     def passt_common(self):
         ports = ["-t", "none", "-u", "none"]
         if self.kind.base == "pasta":
-            ports += ["-T", "none", "-U", "none"]
+            ports = ["-t", PUBLISHED_RANGE, "-u", "none", "-T", "none", "-U",
+                     "none"]
         return ["-i", "up0", "-a", GUEST, "-n", "24", "-g", GATEWAY, "-m",
                 self.mtu, *ports]
 
     def start_slirp4netns(self):
         self.spawn([self.tools.peers["slirp4netns"], "--netns-type=path",
                     f"--mtu={self.mtu}", "--disable-host-loopback",
-                    "--ready-fd", "READY",
+                    "--ready-fd", "READY", "--api-socket", self.socket,
                     f"/run/netns/{self.g}", "eth0"], ready=True)
+        for i in range(PORTS):
+            self.slirp_publish(PUBLISHED + i)
+
+    def slirp_publish(self, port):
+        ask = {"execute": "add_hostfwd", "arguments": {
+            "proto": "tcp", "host_addr": "0.0.0.0", "host_port": port,
+            "guest_addr": GUEST, "guest_port": port}}
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(READY_S)
+            s.connect(self.socket)
+            s.sendall(json.dumps(ask).encode())
+            s.shutdown(socket.SHUT_WR)
+            said = json.loads(s.recv(4096))
+        if "error" in said:
+            raise RuntimeError(f"add_hostfwd: {said['error']}")
 
     def start_pump(self):
         end = time.monotonic() + READY_S
@@ -164,15 +194,24 @@ class Instance:
             if self.kind.link == "stream":
                 self.start_pump()
             self.guest_up()
-        self.server = Child([self.tools.loadd, SERVER, PORT, PORTS], self.s,
-                            self.tools.load_cpus)
-        if not self.server.line(READY_S):
-            raise RuntimeError("the server does not run")
-        self.datagrams = Child([self.tools.udp, "serve", SERVER, PORT], self.s,
-                               self.tools.load_cpus)
-        if not self.datagrams.line(READY_S):
-            raise RuntimeError("the server of datagrams does not run")
+        self.start_servers()
         self.wait_through()
+
+    def serve(self, ns, *argv, **more):
+        child = Child(argv, ns, self.tools.load_cpus, **more)
+        if not child.line(READY_S):
+            child.close()
+            raise RuntimeError(f"{argv[0]} does not run")
+        return child
+
+    def start_servers(self):
+        tools = self.tools
+        self.server = self.serve(self.s, tools.loadd, SERVER, PORT, PORTS)
+        self.datagrams = self.serve(self.s, tools.udp, "serve", SERVER, PORT)
+        self.names = self.serve(self.s, tools.dns, "serve", SERVER,
+                                ahead=True)
+        self.inner = self.serve(self.g, tools.loadd, "0.0.0.0", PUBLISHED,
+                                PORTS)
 
     def wait_through(self):
         for _ in range(20):
@@ -184,15 +223,22 @@ class Instance:
 
     # ---- traffic ----
 
-    def load_argv(self, mode, seconds, warm=0, streams=1, length=0):
-        return [self.tools.load, mode, "-a", SERVER, "-p", PORT, "-P", PORTS,
+    def load_argv(self, mode, seconds, warm=0, streams=1, length=0,
+                  published=False):
+        addr, port = (UPLINK, PUBLISHED) if published else (SERVER, PORT)
+        return [self.tools.load, mode, "-a", addr, "-p", port, "-P", PORTS,
                 "-n", streams, "-w", int(warm * 1000), "-t",
                 int(seconds * 1000), "-l", length]
 
+    def start_load(self, mode, seconds, published=False, **more):
+        """One client in G, or in S for a published port."""
+        return Child(self.load_argv(mode, seconds, published=published,
+                                    **more),
+                     self.s if published else self.g, self.tools.load_cpus)
+
     def load(self, mode, seconds, timeout=25, **more):
-        """Runs one client in G. Returns its result, or None."""
-        child = Child(self.load_argv(mode, seconds, **more), self.g,
-                      self.tools.load_cpus)
+        """Runs one client. Returns its result, or None."""
+        child = self.start_load(mode, seconds, **more)
         try:
             return child.line(timeout)
         finally:
@@ -220,6 +266,33 @@ class Instance:
             child.close()
         if r:
             r["cpu"] = self.cpu() - before
+        return r
+
+    def ask_one(self, seconds):
+        child = Child([self.tools.dns, "one", self.dns, int(seconds * 1000)],
+                      self.g, self.tools.load_cpus)
+        try:
+            return child.line(seconds + 20)
+        finally:
+            child.close()
+
+    def ask(self, how, seconds):
+        """Names, one by one or by dnsperf; `put`, `get`: paced beside that."""
+        if how == "one":
+            return self.ask_one(seconds)
+        if how not in ("put", "get"):
+            return dnsperf.run(self, how, seconds)
+        bulk = self.start_load(how, seconds + 0.3, warm=WARM_BULK_S)
+        try:
+            time.sleep(WARM_BULK_S)
+            r = dnsperf.run(self, "paced", seconds)
+            moved = bulk.line(seconds + 20)
+        finally:
+            bulk.close()
+        if not r or not moved:
+            return None
+        r["failed"] += moved["failed"]
+        r["beside_gbit"] = moved["counted"] / moved["seconds"] * 8e-9
         return r
 
     def cpu(self):
@@ -262,7 +335,7 @@ class Instance:
 
     def close(self):
         for child in (self.pool, self.pump, self.server, self.datagrams,
-                      self.relay):
+                      self.names, self.inner, self.relay):
             if child:
                 child.close()
         for ns in (self.s, self.r, self.g):

@@ -19,6 +19,9 @@ COLUMNS = {
 STREAMS = ("g2h-1", "h2g-1", "g2h-8", "h2g-8")
 UDP = ("udp-rr",) + tuple(f"udp-{way}-{size}{free}" for free in ("", "-free")
                           for way in ("g2h", "h2g") for size in (64, 1472))
+PUBLISHED = ("pub-g2h-1", "pub-h2g-1", "pub-g2h-8", "pub-h2g-8")
+NAMES = ("dns-one", "dns-many", "dns-cached")
+BESIDE = ("dns-paced", "dns-g2h", "dns-h2g")
 # (cell, of, to, floor, aim): the median of `of` over that of `to`
 RATIOS = [
     ("tap/1500/h2g-1", "lwrelay", "pasta", 12, 20),
@@ -37,10 +40,13 @@ RATIOS = [
 ] + [
     (f"tap/1500/{cell}", "lwrelay", "pasta", 1.5, 2) for cell in UDP
 ] + [
+    (f"tap/1500/{cell}", "lwrelay", "pasta", 1, None) for cell in NAMES
+] + [
     (f"stream/{mtu}/{cell}", "lwrelay-stream", "passt", 1, None)
     for mtu in (1500, 65520) for cell in ("g2h-1", "h2g-1")
 ]
 IDLE_KEPT = 0.9
+ADDED_US = 1000  # to the p99 of names, by bulk beside it
 RSS_MIB = 10
 
 
@@ -51,7 +57,8 @@ def median(samples, key):
 
 def summary(samples):
     out = {k: median(samples, k)
-           for k in ("value", "cpu_per_gib", "p50_us", "p99_us", "idle")}
+           for k in ("value", "cpu_per_gib", "p50_us", "p99_us", "idle",
+                     "beside_gbit")}
     out["failed"] = sum(s.get("failed", 0) for s in samples)
     out["bad"] = sum(s.get("bad", 0) for s in samples)
     out["samples"] = [round(s["value"], 4) for s in samples]
@@ -133,6 +140,27 @@ def ratio_target(r, cell, of, to, key="value", **bound):
                   **bound)
 
 
+def published_targets(r, mtu):
+    """The same payload through the same relay, connected from either end."""
+    return [target(f"tap/{mtu}/pub-{cell} lwrelay/outbound",
+                   ratio(value(r, f"tap/{mtu}/pub-{cell}", "lwrelay"),
+                         value(r, f"tap/{mtu}/{cell}", "lwrelay")), floor=1)
+            for cell in STREAMS]
+
+
+def added(r, cell, kind):
+    """What bulk adds to the p99 of names, in microseconds."""
+    alone = value(r, cell.rsplit("/", 1)[0] + "/dns-paced", kind, "p99_us")
+    beside = value(r, cell, kind, "p99_us")
+    return None if alone is None or beside is None else beside - alone
+
+
+def names_targets(r, mtu):
+    return [target(f"tap/{mtu}/{cell} added to p99, µs",
+                   added(r, f"tap/{mtu}/{cell}", "lwrelay"), limit=ADDED_US)
+            for cell in BESIDE[1:]]
+
+
 def memory_targets(m):
     return [target(f"MiB at {m['open']} connections",
                    max(m["rss_kib"].values()) / 1024, limit=RSS_MIB),
@@ -149,6 +177,8 @@ def targets(r):
     for cell in r["cells"]:
         rows.append(ratio_target(r, cell, "lwrelay+idle", "lwrelay",
                                  floor=IDLE_KEPT))
+    for mtu in (1500, 65520):
+        rows += published_targets(r, mtu) + names_targets(r, mtu)
     if "lwrelay" in r["memory"]:
         rows += memory_targets(r["memory"]["lwrelay"])
     return [t for t in rows if t]
@@ -267,6 +297,22 @@ def text(r):
          cell_table(r, "tap", "p99_us", ("rr", "crr-1", "crr-32", "udp-rr"))),
         ("UDP at MTU 1500, datagrams per second that arrive",
          cell_table(r, "tap", "value", UDP)),
+        ("published ports, Gbit/s",
+         cell_table(r, "tap", "value", PUBLISHED)),
+        ("published ports, relay CPU seconds per GiB",
+         cell_table(r, "tap", "cpu_per_gib", PUBLISHED)),
+        ("published ports, connect-request-close per second",
+         cell_table(r, "tap", "value", ("pub-crr-1", "pub-crr-32"))),
+        ("published ports, connect-request-close p99, µs",
+         cell_table(r, "tap", "p99_us", ("pub-crr-1", "pub-crr-32"))),
+        ("names per second: one after the other; dnsperf with 100 under way, "
+         "with 100 that lwrelay has cached", cell_table(r, "tap", "value", NAMES)),
+        ("names: latency p50, µs; paced: alone, g2h and h2g: beside bulk",
+         cell_table(r, "tap", "p50_us", NAMES + BESIDE)),
+        ("names: latency p99, µs",
+         cell_table(r, "tap", "p99_us", NAMES + BESIDE)),
+        ("names: the bulk beside them, Gbit/s",
+         cell_table(r, "tap", "beside_gbit", BESIDE)),
         ("stream link, Gbit/s (rr: per second)",
          cell_table(r, "stream", "value", STREAMS + ("rr",))),
         ("stream link, relay CPU seconds per GiB",

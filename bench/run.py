@@ -44,6 +44,14 @@ CELLS = [Cell("g2h-1", "put", 1), Cell("h2g-1", "get", 1),
          Cell("g2h-8", "put", 8), Cell("h2g-8", "get", 8),
          Cell("rr", "rr", 1), Cell("crr-1", "crr", 1),
          Cell("crr-32", "crr", 32),
+         Cell("pub-g2h-1", "pub/get"), Cell("pub-h2g-1", "pub/put"),
+         Cell("pub-g2h-8", "pub/get", 8), Cell("pub-h2g-8", "pub/put", 8),
+         Cell("pub-crr-1", "pub/crr"), Cell("pub-crr-32", "pub/crr", 32),
+         Cell("dns-one", "dns/one", mtu=1500),
+         Cell("dns-many", "dns/many", mtu=1500),
+         Cell("dns-cached", "dns/cached", mtu=1500),
+         Cell("dns-paced", "dns/paced"), Cell("dns-g2h", "dns/put"),
+         Cell("dns-h2g", "dns/get"),
          Cell("udp-rr", "udp/rr", 1, 64, 1500)] + \
         [Cell(f"udp-{way}-{size}{free}", f"udp/{mode}{free}", 1, size, 1500)
          for free in ("", "-free") for way, mode in (("g2h", "put"),
@@ -55,7 +63,7 @@ KINDS = [
     Kind("lwrelay+poll", "lwrelay", poll=True, cells="rr"),
     Kind("pasta", "pasta"),
     Kind("pasta+idle", "pasta", idle=True),
-    Kind("pasta-untuned", "pasta", tuned=False, cells="g2h-1"),
+    Kind("pasta-untuned", "pasta", tuned=False, cells="^g2h-1"),
     Kind("slirp4netns", "slirp4netns"),
     Kind("slirp4netns+idle", "slirp4netns", idle=True, first_round=True,
          cells="h2g-1|^rr|crr-1"),  # it all but stands: once will do
@@ -121,7 +129,9 @@ class Bench:
 
     def wanted(self, kind, mtu, cell):
         ident = f"{kind.link}/{mtu}/{cell.name}"
-        if cell.mtu and (mtu != cell.mtu or kind.idle or kind.link != "tap"):
+        if cell.mtu and mtu != cell.mtu:
+            return False
+        if "/" in cell.mode and (kind.idle or kind.link != "tap"):
             return False
         return re.search(kind.cells, cell.name) and \
             re.search(self.args.only, ident)
@@ -174,21 +184,24 @@ class Bench:
 
     def sample(self, inst, cell):
         seconds = self.args.seconds
-        if cell.mode in ("rr", "crr"):
+        what, _, mode = cell.mode.rpartition("/")
+        if mode in ("rr", "crr"):
             seconds *= 2 / 3
-        if cell.mode.startswith("udp/"):
-            r = inst.udp(cell.mode[4:], seconds, cell.size)
+        if what == "udp":
+            r = inst.udp(mode, seconds, cell.size)
+        elif what == "dns":
+            r = inst.ask(mode, seconds)
         else:
-            r = inst.measured(cell.mode, seconds, warm=self.args.warm,
-                              streams=cell.streams)
+            r = inst.measured(mode, seconds, warm=self.args.warm,
+                              streams=cell.streams, published=what == "pub")
         self.others.append(net.busy_during(COOL_S))
         if not r:
             return {"value": 0, "failed": 1, "idle": inst.idle_open}
-        s = {k: r[k] for k in ("failed", "bad", "p50_us", "p99_us")
-             if k in r}
+        s = {k: r[k] for k in ("failed", "bad", "p50_us", "p99_us",
+                               "beside_gbit") if k in r}
         s["value"] = r["counted"] / r["seconds"]
         s["idle"] = inst.idle_open
-        if cell.mode in ("put", "get"):
+        if what in ("", "pub") and mode in ("put", "get"):
             s["value"] *= 8e-9
             if inst.relay and r["total"] > 1 << 20:
                 s["cpu_per_gib"] = r["cpu"] / (r["total"] / 2**30)
