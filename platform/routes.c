@@ -5,7 +5,8 @@
  * rules, tables and tunnels as a look at the tables would not. No packet is
  * sent. A host without such a route, but with a global address, is in a closed
  * network and has what that network has; unless it had such a route before: then
- * it has lost its way out.
+ * it has lost its way out. Where sockets leave from one address or interface
+ * (--outbound), only that one counts.
  *
  * Rtnetlink tells of changes to links, addresses and routes. The messages are
  * thrown away, and the question asked again a little later.
@@ -36,7 +37,7 @@ static bool is_global(const struct in6_addr *a)
 }
 
 /* 2600:: stands for the Internet: global, and in nobody's private use. */
-static bool has_default(void)
+static bool has_default(const struct lwr_sock_from *from)
 {
 	struct sockaddr_in6 sa = { .sin6_family = AF_INET6,
 				   .sin6_port = htons(ANY_PORT),
@@ -47,43 +48,46 @@ static bool has_default(void)
 
 	if (fd < 0)
 		return false;
-	found = connect(fd, (struct sockaddr *)&sa, len) == 0 &&
+	found = lwr__sock_bind_from(fd, AF_INET6, from) == 0 &&
+		connect(fd, (struct sockaddr *)&sa, len) == 0 &&
 		getsockname(fd, (struct sockaddr *)&sa, &len) == 0 &&
 		is_global(&sa.sin6_addr);
 	close(fd);
 	return found;
 }
 
-static bool has_address(void)
+static bool has_address(const struct lwr_sock_from *from)
 {
 	const struct sockaddr_in6 *sin6;
 	struct ifaddrs *all, *a;
 	bool found = false;
 
-	if (getifaddrs(&all) < 0)
+	if (!lwr__sock_from_carries(from, AF_INET6) || getifaddrs(&all) < 0)
 		return false;
 	for (a = all; a && !found; a = a->ifa_next) {
 		sin6 = (const void *)a->ifa_addr;
 		found = sin6 && sin6->sin6_family == AF_INET6 &&
 			(a->ifa_flags & (IFF_UP | IFF_LOOPBACK)) == IFF_UP &&
+			(!from->ifname[0] ||
+			 strcmp(from->ifname, a->ifa_name) == 0) &&
 			is_global(&sin6->sin6_addr);
 	}
 	freeifaddrs(all);
 	return found;
 }
 
-bool lwr__routes_ipv6(void)
+bool lwr__routes_ipv6(const struct lwr_sock_from *from)
 {
-	return has_default() || has_address();
+	return has_default(from) || has_address(from);
 }
 
 static bool look(struct lwr_routes *r)
 {
-	if (has_default()) {
+	if (has_default(r->from)) {
 		r->was_default = true;
 		return true;
 	}
-	return !r->was_default && has_address();
+	return !r->was_default && has_address(r->from);
 }
 
 static void on_timer(struct lwr_timer *t)
@@ -129,9 +133,12 @@ static int open_monitor(void)
 }
 
 void lwr__routes_open(struct lwr_routes *r, struct lwr_loop *loop,
+		      const struct lwr_sock_from *from,
 		      void (*on_change)(struct lwr_routes *r))
 {
-	*r = (struct lwr_routes){ .loop = loop, .on_change = on_change };
+	*r = (struct lwr_routes){ .loop = loop,
+				  .from = from,
+				  .on_change = on_change };
 	r->watch.events = EPOLLIN;
 	r->watch.on_event = on_event;
 	r->watch.fd = open_monitor();

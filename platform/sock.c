@@ -32,17 +32,20 @@ int lwr__sock_connect(const struct sockaddr *sa, socklen_t len,
 	return err;
 }
 
-int lwr__sock_connect_udp(const struct sockaddr *sa, socklen_t len)
+int lwr__sock_connect_udp(const struct sockaddr *sa, socklen_t len,
+			  const struct lwr_sock_from *from)
 {
 	int err, fd = socket(sa->sa_family,
 			     SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
+	err = from ? lwr__sock_bind_from(fd, sa->sa_family, from) : 0;
 	/* Linux takes a random port of its range (net/ipv4/udp.c). */
-	if (connect(fd, sa, len) == 0)
+	if (!err && connect(fd, sa, len) < 0)
+		err = -errno;
+	if (!err)
 		return fd;
-	err = -errno;
 	close(fd);
 	return err;
 }

@@ -21,7 +21,15 @@ struct lwr_sock_from {
 	struct sockaddr_in6 in6;
 };
 
-/* Binds a socket of `family` before it is used. Returns 0 or -errno. */
+bool lwr__sock_from_set(const struct lwr_sock_from *from);
+
+/* False: addresses of the other family only, which say where that one goes. */
+bool lwr__sock_from_carries(const struct lwr_sock_from *from, int family);
+
+/*
+ * Binds a socket of `family` before it is used. Returns 0 or -errno
+ * (-ENETUNREACH: that family is not carried).
+ */
 int lwr__sock_bind_from(int fd, int family, const struct lwr_sock_from *from);
 
 /* Tries whether sockets can be bound so. Returns 0 or -errno. */
@@ -37,9 +45,10 @@ int lwr__sock_connect(const struct sockaddr *sa, socklen_t len,
 
 /*
  * A UDP socket connected to an address, with a random port: it receives from
- * there only. Messages pass by the calls for streams. Returns it, or -errno.
+ * there only. from NULL: bound nowhere. Messages pass by the calls for streams. Returns it, or -errno.
  */
-int lwr__sock_connect_udp(const struct sockaddr *sa, socklen_t len);
+int lwr__sock_connect_udp(const struct sockaddr *sa, socklen_t len,
+			  const struct lwr_sock_from *from);
 
 /* Two connected stream sockets. Returns 0 or -errno. */
 int lwr__sock_pair(int fd[2]);

@@ -121,6 +121,7 @@ static void answer_error(struct lwr_tcp *t, const struct answer *a, int err)
 	case ENETUNREACH:
 	case EAFNOSUPPORT:
 	case ENETDOWN:
+	case ENODEV: /* the interface of --outbound is gone */
 		st->tcp_unreachable++;
 		unreach(a, LWR_UNREACH_NET);
 		break;

@@ -3,6 +3,7 @@
  * Sockets to resolvers. Each is connected, so that the kernel drops what comes
  * from anywhere else and tells of ICMP errors, and has a port that the kernel
  * chose at random (RFC 5452 9.2); each question in it has a random identifier.
+ * They leave from where --outbound says, as all others do.
  *
  * UDP: questions that are in flight together share a socket, up to SLOTS in its
  * whole life; then, or when none is in flight any more, it is closed. So a
@@ -88,13 +89,16 @@ static void on_event(struct lwr_watch *w, uint32_t events)
 
 static int open_socket(const struct lwr_dns *dns, unsigned server, bool tcp)
 {
+	const struct lwr_sock_from *from = &dns->config->outbound;
 	struct sockaddr_storage ss;
 	bool done;
 	socklen_t len = lwr__dns_sockaddr(dns, server, &ss);
 
-	return tcp ? lwr__sock_connect((struct sockaddr *)&ss, len, NULL,
+	if (lwr__addr_is_loopback(&dns->resolver[server]))
+		from = NULL;
+	return tcp ? lwr__sock_connect((struct sockaddr *)&ss, len, from,
 				       &done) :
-		     lwr__sock_connect_udp((struct sockaddr *)&ss, len);
+		     lwr__sock_connect_udp((struct sockaddr *)&ss, len, from);
 }
 
 /* Returns the via, or NULL and *err. */

@@ -224,7 +224,7 @@ int lwr__relay_init(struct lwr_relay *r, uv_loop_t *uv,
 	if (err)
 		goto err_undo_ping;
 	lwr__services_init(&r->services, &r->stack, &r->dns);
-	lwr__routes_open(&r->routes, &r->loop, on_routes);
+	lwr__routes_open(&r->routes, &r->loop, &r->config.outbound, on_routes);
 	r->services.ipv6 = r->routes.ipv6;
 	r->dns.on_search = on_search;
 	return 0;

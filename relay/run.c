@@ -428,7 +428,8 @@ static int start(struct run *r, const struct lwr_options *opt)
 {
 	struct child c = { .opt = opt,
 			   .parent = getpid(),
-			   .ipv6 = opt->config.net.ipv6 && lwr__routes_ipv6() };
+			   .ipv6 = opt->config.net.ipv6 &&
+				   lwr__routes_ipv6(&opt->config.outbound) };
 	int pair[2];
 
 	lwr__program_signals(&c.old);

@@ -59,6 +59,7 @@ static bool why_of(int err, enum lwr_unreach *why)
 	case ENETDOWN:
 	case EAFNOSUPPORT:
 	case EADDRNOTAVAIL:
+	case ENODEV: /* the interface of --outbound is gone */
 		*why = LWR_UNREACH_NET;
 		return true;
 	case EHOSTUNREACH:

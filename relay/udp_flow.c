@@ -268,8 +268,8 @@ struct lwr_udp_flow *lwr__udp_flow_new(struct lwr_udp *u, struct lwr_link *link,
 	lwr__list_init(&f->on_link);
 	lwr__list_init(&f->todo);
 	lwr__list_init(&f->peers);
-	init_sock(f, &f->sock[0]);
-	init_sock(f, &f->sock[1]);
+	for (int i = 0; i < LWR_UDP_SOCKS; i++)
+		init_sock(f, &f->sock[i]);
 	key_of(&f->demux.key, link, guest);
 	lwr__demux_add(&u->flows, &f->demux);
 	count_live(f, true);
@@ -329,9 +329,12 @@ static int open_sock(struct lwr_udp *u, struct lwr_udp_sock *s, int family,
 int lwr__udp_sock_get(struct lwr_udp_flow *f, const struct lwr_addr *host,
 		      struct lwr_udp_sock **out)
 {
+	const struct lwr_sock_from *from = &f->udp->stack->config->outbound;
 	bool four = lwr__addr_is4(host);
 	struct lwr_udp_sock *s = &f->sock[four ? 0 : 1];
 
+	if (lwr__sock_from_set(from) && lwr__addr_is_loopback(host))
+		s += 2;
 	*out = s;
 	if (s->watch.fd >= 0)
 		return 0;
@@ -359,8 +362,8 @@ void lwr__udp_flow_kill(struct lwr_udp_flow *f)
 		return;
 	f->dead = true;
 	lwr__udp_loopback_forget(f);
-	close_sock(u, &f->sock[0]);
-	close_sock(u, &f->sock[1]);
+	for (int i = 0; i < LWR_UDP_SOCKS; i++)
+		close_sock(u, &f->sock[i]);
 	while (!lwr__list_empty(&f->peers)) {
 		n = f->peers.next;
 		peer_free(LWR_CONTAINER(n, struct lwr_udp_peer, node));

@@ -20,6 +20,8 @@ struct lwr_udp_flow;
 enum {
 	LWR_UDP_PEERS_MAX = 1024, /* of one flow */
 	LWR_UDP_PEERS_SHARE = 4, /* of all flows, times u->limit */
+	/* IPv4, IPv6; the same for the loopback, if others are bound. */
+	LWR_UDP_SOCKS = 4,
 };
 
 /* What is known of one of two loopbacks: relay/udp_loopback.c. */
@@ -70,7 +72,7 @@ struct lwr_udp_flow {
 	enum lwr_udp_class class;
 	bool talks; /* to others than resolvers */
 	bool dead;
-	struct lwr_udp_sock sock[2]; /* IPv4, IPv6 */
+	struct lwr_udp_sock sock[LWR_UDP_SOCKS];
 	struct lwr_list peers;
 	uint32_t n_peers;
 	struct lwr_udp_peer first; /* one that no limit can deny */

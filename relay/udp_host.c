@@ -244,7 +244,7 @@ static bool read_flow(struct lwr_udp_flow *f)
 	int budget = BUDGET;
 	bool left = false;
 
-	for (int i = 0; i < 2 && !f->dead; i++) {
+	for (int i = 0; i < LWR_UDP_SOCKS && !f->dead; i++) {
 		struct lwr_udp_sock *s = &f->sock[i];
 
 		if (s->watch.fd < 0)

@@ -474,8 +474,10 @@ void lwr__random(void *buf, size_t len)
 }
 
 /* Nothing here asks for DNS. */
-int lwr__sock_connect_udp(const struct sockaddr *sa, socklen_t len)
+int lwr__sock_connect_udp(const struct sockaddr *sa, socklen_t len,
+			  const struct lwr_sock_from *from)
 {
+	(void)from;
 	(void)sa;
 	(void)len;
 	return -ENETUNREACH;

@@ -4,18 +4,16 @@
 servers in the guest's; and what else binds sockets: services, loopback,
 outbound."""
 
-import contextlib
 import hashlib
 import os
-import re
 import resource
 import socket
 import time
 
 from lib import server, world
 from lib.case import Failure, case, check, check_that, expecting, main, program, wait_for
-from lib.packet import family_of
 from lib.relay import shared_lan, wait_ready
+from lib.running import running
 from lib.web import HttpServer
 from lib.world import Netns, Process, run, scratch
 
@@ -24,68 +22,6 @@ GUEST = {4: "10.0.2.15", 6: "fd00::15"}
 GATEWAY = {4: "10.0.2.2", 6: "fd00::2"}
 ANY = {4: "0.0.0.0", 6: "::"}
 LOOPBACK = {4: "127.0.0.1", 6: "::1"}
-
-
-def netns_of(pid):
-    netns = Netns.__new__(Netns)
-    netns.fd = os.open("/proc/%d/ns/net" % pid, os.O_RDONLY | os.O_CLOEXEC)
-    netns.path = "/proc/%d/fd/%d" % (os.getpid(), netns.fd)
-    return netns
-
-
-def child_of(pid):
-    with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
-        return int(file.read().split()[0])
-
-
-class Running:
-    """`lwrelay run OPTIONS -- sleep` in R; `guest` is its namespace."""
-
-    def __init__(self, *options, command=("sleep", "infinity"), before=None):
-        read_end, write_end = os.pipe()
-        argv = [program(), "run", "--ready-fd", str(write_end), *options, "--", *command]
-        self.lan = shared_lan()
-        self.relay = Process(argv, self.lan.r, pass_fds=[write_end], before=before)
-        os.close(write_end)
-        wait_ready(self.relay, read_end)
-        self.guest = netns_of(child_of(self.relay.pid))
-
-    def chosen(self):
-        """The port of --publish 0."""
-        said = re.search(r"published .*:(\d+) -> ", self.relay.err())
-        check_that(said, "no port on stderr: " + self.relay.err())
-        return int(said.group(1))
-
-    def client(self, v, port, addr=None, netns=None, seconds=10):
-        """A TCP client in S, connected by the host's kernel."""
-        addr = addr or self.lan.RELAY[v]
-        with (netns or self.lan.s).entered():
-            sock = socket.socket(family_of(addr), socket.SOCK_STREAM)
-        sock.settimeout(seconds)
-        sock.connect((addr, port))
-        return sock
-
-    def fate(self, v, port):
-        """How a client ends; it may be reset even before connect() is back."""
-        try:
-            return server.ending(self.client(v, port))
-        except ConnectionResetError:
-            return "reset"
-
-    def close(self):
-        check_that(self.relay.alive(), "the relay ended: " + self.relay.err())
-        self.relay.stop()
-        os.close(self.guest.fd)
-
-
-@contextlib.contextmanager
-def running(*options, **kwargs):
-    t = Running(*options, **kwargs)
-    try:
-        yield t
-        t.close()
-    finally:
-        t.relay.kill()
 
 
 def send_all(sock, data):

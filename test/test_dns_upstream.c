@@ -25,7 +25,7 @@
 enum { FD_BASE = 100, FDS = 512, MSG = 600, START_MS = 1000000 };
 
 struct host_sock {
-	bool open, tcp;
+	bool open, tcp, bound;
 	unsigned server; /* last number of the address */
 	struct lwr_watch *watch;
 	uint8_t sent[MSG]; /* the last message, without its prefix */
@@ -54,7 +54,8 @@ static struct host_sock *sock_of(int fd)
 	return &host.sock[fd - FD_BASE];
 }
 
-static int new_sock(const struct sockaddr *sa, socklen_t len, bool tcp)
+static int new_sock(const struct sockaddr *sa, socklen_t len, bool tcp,
+		    const struct lwr_sock_from *from)
 {
 	struct sockaddr_storage ss = { 0 };
 	struct host_sock *s;
@@ -67,22 +68,25 @@ static int new_sock(const struct sockaddr *sa, socklen_t len, bool tcp)
 	s = &host.sock[host.opened++];
 	memcpy(&ss, sa, len);
 	lwr__addr_from_sockaddr(&ss, &a, &port);
-	*s = (struct host_sock){ .open = true, .tcp = tcp, .server = a.b[15] };
+	*s = (struct host_sock){ .open = true,
+				 .tcp = tcp,
+				 .bound = from && from->ifname[0],
+				 .server = a.b[15] };
 	host.open++;
 	return FD_BASE + (int)host.opened - 1;
 }
 
-int lwr__sock_connect_udp(const struct sockaddr *sa, socklen_t len)
+int lwr__sock_connect_udp(const struct sockaddr *sa, socklen_t len,
+			  const struct lwr_sock_from *from)
 {
-	return new_sock(sa, len, false);
+	return new_sock(sa, len, false, from);
 }
 
 int lwr__sock_connect(const struct sockaddr *sa, socklen_t len,
 		      const struct lwr_sock_from *from, bool *done)
 {
-	(void)from;
 	*done = false;
-	return new_sock(sa, len, true);
+	return new_sock(sa, len, true, from);
 }
 
 void lwr__sock_close(int fd)
@@ -399,6 +403,23 @@ static void answer_reaches_who_asked(void **state)
 	expect_rcode(n, LWR_DNS_NOERROR);
 	assert_int_equal(host.open, 0);
 	assert_null(host.timer);
+}
+
+static void sockets_leave_by_the_way_that_is_given(void **state)
+{
+	struct world *w = *state;
+
+	strcpy(w->config.outbound.ifname, "out0");
+	(void)ask(w, 1);
+	assert_true(last_sock()->bound);
+	answer(w, last_sock(), 0x8180);
+	(void)ask_with(w, 2, 0, true);
+	assert_true(last_sock()->bound && last_sock()->tcp);
+	wait_ms(w, 6000);
+	lwr__dns_parse(&w->dns, "nameserver 127.0.0.53\n");
+	(void)ask(w, 3);
+	assert_false(last_sock()->bound);
+	answer(w, last_sock(), 0x8180);
 }
 
 static void questions_share_a_socket_for_a_while(void **state)
@@ -791,6 +812,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(answer_reaches_who_asked),
+		TEST(sockets_leave_by_the_way_that_is_given),
 		TEST(questions_share_a_socket_for_a_while),
 		TEST(equal_questions_are_one),
 		TEST(forged_messages_change_nothing),

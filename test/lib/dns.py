@@ -35,23 +35,25 @@ def question(message):
 class DnsServer:
     """Answers from `records` {(name, type): [rdata bytes]}; else NXDOMAIN."""
 
-    def __init__(self, netns, addr, records):
+    def __init__(self, netns, addr, records, port=0):
         self.records = records
         self.queries = 0
-        self.tcp, self.udp = self._bind(netns, addr)
+        self.tcp, self.udp = self._bind(netns, addr, port)
         self.port = server.port_of(self.tcp)
         for target in (self._serve_udp, self._serve_tcp):
             threading.Thread(target=target, daemon=True).start()
 
     @staticmethod
-    def _bind(netns, addr):
+    def _bind(netns, addr, port):
         """The same port for both; it may be taken for one of them."""
         while True:
-            tcp = server.listen(netns, addr, seconds=None)
+            tcp = server.listen(netns, addr, port, seconds=None)
             try:
                 return tcp, server.datagram(netns, addr, server.port_of(tcp), seconds=None)
             except OSError:
                 tcp.close()
+                if port:
+                    raise
 
     def answer(self, message):
         self.queries += 1
