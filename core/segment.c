@@ -193,7 +193,7 @@ static void early_tcp(struct lwr_stack *s, struct lwr_conn *c,
 	struct segment seg = segment_of(pkt);
 
 	pbuf_free(p);
-	s->hooks->on_early(s->arg, c, (seg.flags & FLAG_RST) != 0);
+	s->hooks->on_early(s->arg, c, pkt, (seg.flags & FLAG_RST) != 0);
 }
 
 void lwr__stack_segment(struct lwr_stack *s, const struct lwr_pkt *pkt,
@@ -210,6 +210,7 @@ void lwr__stack_segment(struct lwr_stack *s, const struct lwr_pkt *pkt,
 		return;
 	}
 	c = LWR_CONTAINER(n, struct lwr_conn, demux);
+	c->ttl = pkt->ttl;
 	if (!c->pcb) {
 		early_tcp(s, c, pkt, p);
 		return;

@@ -55,6 +55,7 @@ struct lwr_conn {
 	uint16_t probe_every; /* ticks between probes of a closed window; 0: open */
 	uint16_t probe_wait; /* ticks until the next */
 	uint16_t super_mss; /* n * gso_size and options: a whole segment */
+	uint8_t ttl; /* of the guest's last segment */
 };
 
 /* Core to relay. Every function but on_syn may be called in lwIP's callbacks. */
@@ -65,7 +66,8 @@ struct lwr_stack_hooks {
 	 */
 	void (*on_syn)(void *arg, const struct lwr_pkt *pkt);
 	/* A segment of a conn that has no PCB yet (retransmitted SYN, RST). */
-	void (*on_early)(void *arg, struct lwr_conn *c, bool rst);
+	void (*on_early)(void *arg, struct lwr_conn *c,
+			 const struct lwr_pkt *pkt, bool rst);
 	/* The handshake is complete. */
 	void (*on_open)(void *arg, struct lwr_conn *c);
 	/* Payload in order; the pbuf is the relay's. NULL: the guest's FIN. */

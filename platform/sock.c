@@ -8,8 +8,24 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+void lwr__sock_hops(int fd, int family, uint8_t hops, bool report)
+{
+	int ttl = hops ? hops : -1, on = report;
+
+	if (family == AF_INET6) {
+		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &ttl,
+				 sizeof(ttl));
+		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &on,
+				 sizeof(on));
+	} else {
+		(void)setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl));
+		(void)setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on));
+	}
+}
+
 int lwr__sock_connect(const struct sockaddr *sa, socklen_t len,
-		      const struct lwr_sock_from *from, bool *done)
+		      const struct lwr_sock_from *from, uint8_t hops,
+		      bool *done)
 {
 	int fd, err, one = 1;
 
@@ -19,6 +35,8 @@ int lwr__sock_connect(const struct sockaddr *sa, socklen_t len,
 		return -errno;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	(void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
+	if (hops)
+		lwr__sock_hops(fd, sa->sa_family, hops, true);
 	err = from ? lwr__sock_bind_from(fd, sa->sa_family, from) : 0;
 	if (err) {
 		close(fd);

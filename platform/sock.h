@@ -37,11 +37,19 @@ int lwr__sock_try_from(const struct lwr_sock_from *from);
 
 /*
  * Starts a connection, of TCP with TCP_NODELAY, or to a Unix socket; urgent
- * data are read as plain data. from NULL: bound nowhere. Returns the
- * descriptor, or -errno; *done says whether it is connected yet.
+ * data are read as plain data. from NULL: bound nowhere; hops 0: the host's
+ * TTL, else as by lwr__sock_hops(). Returns the descriptor, or -errno; *done
+ * says whether it is connected yet.
  */
 int lwr__sock_connect(const struct sockaddr *sa, socklen_t len,
-		      const struct lwr_sock_from *from, bool *done);
+		      const struct lwr_sock_from *from, uint8_t hops,
+		      bool *done);
+
+/*
+ * Gives a TCP socket a TTL or hop limit (0: the host's usual one), and an error
+ * queue for lwr__sock_report() or not.
+ */
+void lwr__sock_hops(int fd, int family, uint8_t hops, bool report);
 
 /*
  * A UDP socket connected to an address, with a random port: it receives from

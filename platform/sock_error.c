@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The error queues of datagram sockets (IP_RECVERR, IPV6_RECVERR). */
+/*
+ * The error queues of sockets (IP_RECVERR, IPV6_RECVERR): of datagrams, and of
+ * a TCP socket that is connecting.
+ */
 #include "platform/sock_udp.h"
 
 #include <errno.h>
@@ -90,7 +93,7 @@ static void read_report(const struct cmsghdr *c, struct lwr_sock_error *e)
 		memcpy(&e->by, &r.by.in6, sizeof(r.by.in6));
 }
 
-int lwr__sock_udp_error(int fd, void *buf, size_t len, struct lwr_sock_error *e)
+int lwr__sock_report(int fd, void *buf, size_t len, struct lwr_sock_error *e)
 {
 	union {
 		struct cmsghdr align;

@@ -69,7 +69,7 @@ int lwr__sock_receive(struct lwr_sock_reader *r, int fd, struct lwr_sock_in *in,
 
 /* ---- errors ------------------------------------------------------------- */
 
-/* A datagram that the network could not deliver. */
+/* A datagram, or the SYN of a connect, that the network could not deliver. */
 struct lwr_sock_error {
 	/*
 	 * ECONNREFUSED, ENOPROTOOPT, ENETUNREACH, EHOSTUNREACH; EACCES where
@@ -89,7 +89,6 @@ struct lwr_sock_error {
  * the datagram's payload (echo: of the ICMP message). Returns 0 or -errno
  * (-EAGAIN: there is none).
  */
-int lwr__sock_udp_error(int fd, void *buf, size_t len,
-			struct lwr_sock_error *e);
+int lwr__sock_report(int fd, void *buf, size_t len, struct lwr_sock_error *e);
 
 #endif

@@ -137,7 +137,7 @@ int lwr__unix_connect(const char *path, bool *done)
 	if (path[0] == '@')
 		addr.sun_path[0] = '\0';
 	return lwr__sock_connect((const struct sockaddr *)&addr,
-				 addr_len(&addr, len), NULL, done);
+				 addr_len(&addr, len), NULL, 0, done);
 }
 
 void lwr__unix_close(struct lwr_unix *u)

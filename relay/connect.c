@@ -7,6 +7,7 @@
  *
  *	refused, reset                     RST
  *	no route to net or host, timeout   ICMP unreachable
+ *	the guest's TTL ended              ICMP time exceeded (relay/hops.c)
  *	forbidden, here or by policy       ICMP administratively prohibited
  *	a limit of the relay or the host   RST, counted, logged once a minute
  *
@@ -43,6 +44,7 @@ struct answer {
 	struct lwr_link *link;
 	const struct lwr_key *key;
 	const struct lwr_syn *syn;
+	const struct lwr_addr *by; /* the router that says so; NULL: the relay */
 };
 
 static struct lwr_syn *copy_syn(const struct lwr_pkt *pkt)
@@ -86,12 +88,11 @@ static void refuse(const struct answer *a)
 static void unreach(const struct answer *a, enum lwr_unreach why)
 {
 	bool four = lwr__addr_is4(&a->key->host);
+	const struct lwr_addr *gateway = four ? &a->link->net->gateway :
+						&a->link->net->gateway6;
 
-	/* From the gateway: it is the router that says so. */
-	lwr__send_unreach(a->link, why,
-			  four ? &a->link->net->gateway :
-				 &a->link->net->gateway6,
-			  a->syn->data, a->syn->len);
+	lwr__send_unreach(a->link, why, a->by ? a->by : gateway, a->syn->data,
+			  a->syn->len);
 }
 
 /* At most once a minute: a guest must not be able to fill the log. */
@@ -131,6 +132,10 @@ static void answer_error(struct lwr_tcp *t, const struct answer *a, int err)
 		st->tcp_unreachable++;
 		unreach(a, LWR_UNREACH_HOST);
 		break;
+	case ETIME:
+		st->tcp_unreachable++;
+		unreach(a, LWR_UNREACH_TTL);
+		break;
 	case ETIMEDOUT:
 		st->tcp_timeout++;
 		unreach(a, LWR_UNREACH_HOST);
@@ -153,6 +158,7 @@ struct target {
 	enum { HOST, DNS, SERVICE } kind;
 	struct lwr_dest host;
 	const char *path; /* of a service's Unix socket */
+	uint8_t hops; /* TTL of the guest's own choice; 0: the usual one */
 };
 
 /* The gateway may mean ::1 as well as 127.0.0.1. */
@@ -196,7 +202,8 @@ static int open_target(struct lwr_tcp *t, struct lwr_link *link,
 	if (lwr__addr_is_loopback(&to->host.addr))
 		from = NULL;
 	len = lwr__addr_to_sockaddr(&to->host.addr, to->host.port, &ss);
-	return lwr__sock_connect((struct sockaddr *)&ss, len, from, done);
+	return lwr__sock_connect((struct sockaddr *)&ss, len, from, to->hops,
+				 done);
 }
 
 /* Connects a refused flow to the other loopback. False: there is none. */
@@ -221,8 +228,14 @@ static bool try_other(struct lwr_flow *f)
 
 static void fail(struct lwr_flow *f, int err)
 {
-	struct answer a = { f->conn.link, &f->conn.demux.key, f->syn };
+	struct answer a = { f->conn.link, &f->conn.demux.key, f->syn, NULL };
+	struct lwr_addr by;
+	int told = f->hops ? lwr__hops_report(f, &by) : 0;
 
+	if (told)
+		a.by = &by;
+	if (told == -ETIME) /* the kernel says "host unreachable" */
+		err = told;
 	f->err = err;
 	answer_error(f->tcp, &a, err);
 	lwr__flow_kill(f, true);
@@ -260,6 +273,18 @@ void lwr__flow_connecting(struct lwr_flow *f)
 		fail(f, err);
 }
 
+/* A path that is silent at the guest's TTL stays so. */
+static void give_up(struct lwr_flow *f)
+{
+	if (!f->hops) {
+		fail(f, -ETIMEDOUT);
+		return;
+	}
+	f->err = -ETIMEDOUT;
+	f->conn.link->stats.tcp_timeout++;
+	lwr__flow_kill(f, true);
+}
+
 void lwr__connect_timeouts(struct lwr_tcp *t)
 {
 	uint64_t now = lwr__loop_now(t->stack->loop);
@@ -272,7 +297,7 @@ void lwr__connect_timeouts(struct lwr_tcp *t)
 			return;
 		}
 		if (f->state == LWR_FLOW_CONNECTING)
-			fail(f, -ETIMEDOUT);
+			give_up(f);
 		else if (f->state == LWR_FLOW_CALLING)
 			lwr__flow_unanswered(f, LWR_CONN_TIMEOUT);
 		else /* the guest did not finish its handshake */
@@ -292,6 +317,7 @@ static struct lwr_flow *new_flow(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 		return NULL;
 	f->syn = syn;
 	f->host = to->host;
+	f->hops = to->hops;
 	f->last_chance = to->kind != HOST;
 	lwr__stack_key(&key, pkt);
 	lwr__conn_add(pkt->link, &f->conn, &key);
@@ -396,6 +422,8 @@ static void decide(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 
 	if (v == LWR_ALLOW && !limit && to.kind == HOST)
 		v = ask(t, pkt, &to.host);
+	if (to.kind == HOST && !lwr__addr_is_loopback(&to.host.addr))
+		to.hops = lwr__hops_of(pkt);
 	if (v == LWR_ALLOW && !limit) {
 		start(t, pkt, a, syn, &to);
 		return;

@@ -96,7 +96,7 @@ static int open_socket(const struct lwr_dns *dns, unsigned server, bool tcp)
 
 	if (lwr__addr_is_loopback(&dns->resolver[server]))
 		from = NULL;
-	return tcp ? lwr__sock_connect((struct sockaddr *)&ss, len, from,
+	return tcp ? lwr__sock_connect((struct sockaddr *)&ss, len, from, 0,
 				       &done) :
 		     lwr__sock_connect_udp((struct sockaddr *)&ss, len, from);
 }

@@ -40,6 +40,7 @@ struct lwr_flow {
 	uint32_t h2g_acked;
 	struct lwr_dest host; /* what it is connected to */
 	int err; /* why it ended */
+	uint8_t hops; /* TTL that its connect was given; 0: the usual one */
 	bool last_chance; /* no other loopback is tried after this one */
 	bool published; /* opened by a client of the host */
 	uint8_t state; /* enum lwr_flow_state */
@@ -69,6 +70,14 @@ void lwr__flow_pending(struct lwr_flow *f);
 void lwr__flow_ready(struct lwr_flow *f);
 /* Ends the flow: the guest sees RST if it is still connected. */
 void lwr__flow_kill(struct lwr_flow *f, bool reset_host);
+
+/* relay/hops.c */
+/* The TTL that a SYN's connect has to have; 0: the host's usual one. */
+uint8_t lwr__hops_of(const struct lwr_pkt *pkt);
+/* Why a router ended the connect, a negative errno, and which; 0: none did. */
+int lwr__hops_report(struct lwr_flow *f, struct lwr_addr *by);
+/* The connection stands. */
+void lwr__hops_opened(struct lwr_flow *f);
 
 /* relay/connect.c */
 /* The host socket told something while the SYN is held. */

@@ -156,6 +156,14 @@ bool lwr__policy_client(const struct lwr_net *net, const struct lwr_addr *a)
 	return (net->ipv6 || lwr__addr_is4(a)) && is_remote(net, a);
 }
 
+bool lwr__policy_router(const struct lwr_net *net, const struct lwr_addr *a,
+			bool four)
+{
+	return lwr__addr_is4(a) == four && !lwr__addr_is_any(a) &&
+	       !lwr__addr_is_loopback(a) && !lwr__addr_is_multicast(a) &&
+	       !lwr__addr_in(a, four ? &net->subnet : &net->subnet6);
+}
+
 bool lwr__policy_is_local(const struct lwr_net *net, const struct lwr_addr *a)
 {
 	if (!net->ipv6 && !lwr__addr_is4(a))

@@ -45,6 +45,10 @@ bool lwr__policy_other_loopback(const struct lwr_net *net,
 				const struct lwr_dest *guest,
 				struct lwr_dest *host);
 
+/* A router behind the gateway, as whose word the guest may be told an error. */
+bool lwr__policy_router(const struct lwr_net *net, const struct lwr_addr *a,
+			bool four);
+
 /* True for an address of the gateway itself. */
 bool lwr__policy_is_gateway(const struct lwr_net *net,
 			    const struct lwr_addr *a);

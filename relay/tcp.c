@@ -204,16 +204,19 @@ void lwr__flow_pending(struct lwr_flow *f)
 
 /* ---- events: note and remember -------------------------------------------- */
 
-void lwr__tcp_on_early(struct lwr_tcp *t, struct lwr_conn *c, bool rst)
+bool lwr__tcp_on_early(struct lwr_tcp *t, struct lwr_conn *c,
+		       const struct lwr_pkt *pkt, bool rst)
 {
 	struct lwr_flow *f = lwr__flow_of(c);
+	bool again = !rst && lwr__hops_of(pkt) != f->hops;
 
 	(void)t;
 	/* A repeated SYN changes nothing; a RST gives the connect up. */
-	if (rst && f->state == LWR_FLOW_CONNECTING) {
-		f->err = -ECONNRESET;
-		lwr__flow_kill(f, true);
-	}
+	if (f->state != LWR_FLOW_CONNECTING || (!rst && !again))
+		return false;
+	f->err = -ECONNRESET;
+	lwr__flow_kill(f, true);
+	return again;
 }
 
 static void watch_keepalive(struct lwr_flow *f)
@@ -235,6 +238,8 @@ void lwr__tcp_on_open(struct lwr_tcp *t, struct lwr_conn *c)
 	if (f->state == LWR_FLOW_CALLING)
 		c->link->stats.publish_opened++;
 	f->state = LWR_FLOW_OPEN;
+	if (f->hops)
+		lwr__hops_opened(f);
 	t->connects--;
 	c->link->stats.tcp_pending--;
 	c->link->stats.tcp_live++;

@@ -45,7 +45,9 @@ void lwr__tcp_fini(struct lwr_tcp *t);
 
 /* The stack's hooks of the same names. */
 void lwr__tcp_on_syn(struct lwr_tcp *t, const struct lwr_pkt *pkt);
-void lwr__tcp_on_early(struct lwr_tcp *t, struct lwr_conn *c, bool rst);
+/* True: the packet is a new SYN after all, and its old flow is gone. */
+bool lwr__tcp_on_early(struct lwr_tcp *t, struct lwr_conn *c,
+		       const struct lwr_pkt *pkt, bool rst);
 void lwr__tcp_on_open(struct lwr_tcp *t, struct lwr_conn *c);
 void lwr__tcp_on_data(struct lwr_tcp *t, struct lwr_conn *c, struct pbuf *p);
 void lwr__tcp_on_acked(struct lwr_tcp *t, struct lwr_conn *c, uint32_t n);

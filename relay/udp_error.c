@@ -179,15 +179,6 @@ static size_t rebuild(uint8_t *buf, size_t max, const struct undelivered *x)
 
 /* ---- telling ------------------------------------------------------------- */
 
-/* A router's address that a guest may be shown. */
-static bool is_presentable(const struct lwr_net *net, const struct lwr_addr *a,
-			   bool four)
-{
-	return lwr__addr_is4(a) == four && !lwr__addr_is_any(a) &&
-	       !lwr__addr_is_loopback(a) && !lwr__addr_is_multicast(a) &&
-	       !lwr__addr_in(a, four ? &net->subnet : &net->subnet6);
-}
-
 static const struct lwr_addr *source_of(const struct undelivered *x,
 					enum lwr_unreach why)
 {
@@ -198,7 +189,7 @@ static const struct lwr_addr *source_of(const struct undelivered *x,
 	if (x->by ? lwr__addr_equal(x->by, &x->peer->demux.key.host) :
 		    why == LWR_UNREACH_PORT)
 		return guest;
-	if (x->by && is_presentable(link->net, x->by, four))
+	if (x->by && lwr__policy_router(link->net, x->by, four))
 		return x->by;
 	return lwr__udp_router(link, four);
 }
@@ -305,8 +296,8 @@ void lwr__udp_read_errors(struct lwr_udp_flow *f, struct lwr_udp_sock *s)
 	struct lwr_sock_error e;
 
 	for (int i = 0; i < REPORTS && !f->dead; i++) {
-		if (lwr__sock_udp_error(s->watch.fd, payload, sizeof(payload),
-					&e) < 0) {
+		if (lwr__sock_report(s->watch.fd, payload, sizeof(payload),
+				     &e) < 0) {
 			s->failed = false;
 			return;
 		}

@@ -66,7 +66,7 @@ static void put_ip(struct lwr_cursor *c, const struct fake_seg *s)
 		lwr__cursor_put_u32(c, 6u << 28);
 		lwr__cursor_put_u16(c, (uint16_t)len);
 		lwr__cursor_put_u8(c, LWR_PROTO_TCP);
-		lwr__cursor_put_u8(c, 64);
+		lwr__cursor_put_u8(c, s->ttl ? s->ttl : 64);
 		lwr__cursor_put_bytes(c, guest6, 16);
 		lwr__cursor_put_bytes(c, host6, 16);
 		return;
@@ -74,7 +74,7 @@ static void put_ip(struct lwr_cursor *c, const struct fake_seg *s)
 	lwr__cursor_put_u16(c, 0x4500);
 	lwr__cursor_put_u16(c, (uint16_t)(len + 20));
 	lwr__cursor_put_u32(c, 0x4000);
-	lwr__cursor_put_u8(c, 64);
+	lwr__cursor_put_u8(c, s->ttl ? s->ttl : 64);
 	lwr__cursor_put_u8(c, LWR_PROTO_TCP);
 	lwr__cursor_put_u16(c, 0);
 	lwr__cursor_put_bytes(c, guest4, 4);
@@ -173,6 +173,7 @@ static bool parse_icmp(struct fake_seg *s, const struct lwr_pkt *pkt)
 	struct lwr_cursor c = lwr__cursor(pkt->data + pkt->l4, pkt->l4_len);
 
 	s->icmp = true;
+	s->icmp_from = pkt->src;
 	s->icmp_type = lwr__cursor_u8(&c);
 	s->icmp_code = lwr__cursor_u8(&c);
 	lwr__cursor_bytes(&c, NULL, 6 + ip);

@@ -3,6 +3,8 @@
 #ifndef LWR_TEST_FAKE_SEG_H
 #define LWR_TEST_FAKE_SEG_H
 
+#include "core/addr.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,6 +25,7 @@ struct fake_seg {
 	uint16_t hport;
 	bool six;
 	uint8_t flags;
+	uint8_t ttl; /* of the guest's; 0: 64 */
 	uint32_t seq;
 	uint32_t ack;
 	uint16_t wnd;
@@ -39,6 +42,7 @@ struct fake_seg {
 	bool icmp;
 	uint8_t icmp_type;
 	uint8_t icmp_code;
+	struct lwr_addr icmp_from;
 };
 
 /* Writes the guest's frame; returns its length. */

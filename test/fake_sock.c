@@ -10,6 +10,7 @@
 #include "test/fake_sock.h"
 
 #include "platform/sock.h"
+#include "platform/sock_udp.h"
 #include "test/fake_loop.h"
 #include "test/fake_rand.h"
 
@@ -221,6 +222,9 @@ static void connected(void *ctx, const void *data, size_t len)
 	if (h->fd < 0 || h->state != FAKE_CONNECTING)
 		return;
 	h->err = -h->plan.result;
+	h->expired = h->hops && h->hops <= h->plan.routers;
+	if (h->expired) /* as the kernel says, but for the error queue */
+		h->err = EHOSTUNREACH;
 	h->state = h->err ? FAKE_CLOSED : FAKE_CONNECTED;
 	fake_edge(h->fd);
 	schedule(h);
@@ -277,7 +281,8 @@ struct fake_host *fake_client(uint16_t port)
 }
 
 int lwr__sock_connect(const struct sockaddr *sa, socklen_t len,
-		      const struct lwr_sock_from *from, bool *done)
+		      const struct lwr_sock_from *from, uint8_t hops,
+		      bool *done)
 {
 	struct fake_plan plan = plan_of(port_of(sa));
 	struct fake_host *h;
@@ -289,12 +294,45 @@ int lwr__sock_connect(const struct sockaddr *sa, socklen_t len,
 	if (plan.at_once && plan.result)
 		return plan.result;
 	h = open_host(plan.port);
+	h->hops = hops;
 	*done = plan.at_once;
 	if (plan.at_once)
 		connected(h, NULL, 0);
 	else if (plan.after_ms != FAKE_NEVER)
 		fake_at(plan.after_ms, connected, h);
 	return h->fd;
+}
+
+void lwr__sock_hops(int fd, int family, uint8_t hops, bool report)
+{
+	struct fake_host *h = host_of(fd);
+
+	(void)family;
+	(void)report;
+	h->hops = hops;
+}
+
+int lwr__sock_report(int fd, void *buf, size_t len, struct lwr_sock_error *e)
+{
+	struct fake_host *h = host_of(fd);
+	bool six = h->plan.six;
+	struct sockaddr_in router4 = { .sin_family = AF_INET };
+	struct sockaddr_in6 router6 = { .sin6_family = AF_INET6 };
+
+	(void)buf;
+	(void)len;
+	if (!h->expired)
+		return -EAGAIN;
+	h->expired = false;
+	*e = (struct lwr_sock_error){ .err = ETIME };
+	router4.sin_addr.s_addr = htonl(0xc6336400u + h->hops);
+	router6.sin6_addr.s6_addr[0] = 0x20;
+	router6.sin6_addr.s6_addr[15] = h->hops;
+	if (six)
+		memcpy(&e->by, &router6, sizeof(router6));
+	else
+		memcpy(&e->by, &router4, sizeof(router4));
+	return 0;
 }
 
 static int take_error(struct fake_host *h)

@@ -20,6 +20,8 @@ struct fake_plan {
 	int result; /* of connect(): 0 or a negative errno */
 	uint32_t after_ms; /* when; FAKE_NEVER: no answer */
 	bool at_once; /* already in connect() itself */
+	bool six; /* the routers are of IPv6 */
+	uint8_t routers; /* on the way; a TTL up to that ends at one of them */
 	uint32_t sndbuf; /* bytes that wait for the program at most */
 	uint32_t rcvbuf; /* bytes that wait for the relay at most */
 	uint64_t send; /* bytes that the program sends */
@@ -37,6 +39,8 @@ struct fake_host {
 	enum fake_host_state state;
 	int fd; /* -1: the relay closed it */
 	int err; /* SO_ERROR */
+	uint8_t hops; /* TTL of the socket; 0: the usual one */
+	bool expired; /* "time exceeded" waits in the error queue */
 	uint64_t got; /* pattern bytes that the program read */
 	uint64_t g2h_queued; /* bytes written by the relay, not read yet */
 	uint64_t sent; /* pattern bytes that the program sent */

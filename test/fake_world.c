@@ -28,9 +28,11 @@ static void on_syn(void *arg, const struct lwr_pkt *pkt)
 	lwr__tcp_on_syn(&((struct fake_world *)arg)->tcp, pkt);
 }
 
-static void on_early(void *arg, struct lwr_conn *c, bool rst)
+static void on_early(void *arg, struct lwr_conn *c, const struct lwr_pkt *pkt,
+		     bool rst)
 {
-	lwr__tcp_on_early(&((struct fake_world *)arg)->tcp, c, rst);
+	if (lwr__tcp_on_early(&((struct fake_world *)arg)->tcp, c, pkt, rst))
+		on_syn(arg, pkt);
 }
 
 static void on_open(void *arg, struct lwr_conn *c)

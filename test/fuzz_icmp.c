@@ -145,7 +145,7 @@ int lwr__sock_receive(struct lwr_sock_reader *r, int fd, struct lwr_sock_in *in,
 	return -EAGAIN;
 }
 
-int lwr__sock_udp_error(int fd, void *buf, size_t len, struct lwr_sock_error *e)
+int lwr__sock_report(int fd, void *buf, size_t len, struct lwr_sock_error *e)
 {
 	static const int errors[] = { ECONNREFUSED, ENOPROTOOPT,
 				      EACCES,	    ENETUNREACH,

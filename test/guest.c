@@ -51,6 +51,7 @@ struct fake_seg guest_seg(const struct guest_conn *c, uint8_t flags)
 		.hport = c->o.hport,
 		.six = c->o.six,
 		.flags = flags,
+		.ttl = c->o.ttl,
 		.seq = c->o.isn + (uint32_t)c->nxt,
 		.ack = c->irs + (uint32_t)c->rcv,
 		.ws = -1,

@@ -19,6 +19,7 @@ enum { GUEST_CONNS = 64, GUEST_RANGES = 512 };
 struct guest_opts {
 	uint16_t hport;
 	bool six;
+	uint8_t ttl; /* 0: 64 */
 	uint32_t isn;
 	uint16_t mss; /* its MSS option; 0: none */
 	int ws; /* its window scale option; -1: none */
@@ -77,6 +78,7 @@ struct guest_conn {
 	uint32_t syn_acks;
 	uint32_t rsts;
 	uint32_t icmps;
+	struct lwr_addr icmp_from; /* who sent the last one */
 	uint32_t no_ts; /* dropped: the timestamps that were agreed on lack */
 	uint32_t max_data; /* longest payload received */
 	uint64_t ended_ms; /* when it was reset */

@@ -217,6 +217,9 @@ static void on_icmp(struct guest_conn *c, const struct fake_seg *s)
 	int err = 0;
 
 	c->icmps++;
+	c->icmp_from = s->icmp_from;
+	if (s->icmp_type == (c->o.six ? 3 : 11) && s->icmp_code == 0)
+		err = -EHOSTUNREACH; /* as a kernel says of a TTL that ended */
 	if (c->o.six && s->icmp_type == 1 && s->icmp_code < 4)
 		err = six[s->icmp_code];
 	if (!c->o.six && s->icmp_type == 3 && s->icmp_code < 14)

@@ -6,12 +6,14 @@ in `lwrelay run` behind routers, and scripted guests on a stream link."""
 import functools
 import re
 import shutil
+import socket
 import struct
 
 from lib import packet as p
 from lib import server, world
-from lib.case import Skip, case, check, check_that, main, program
+from lib.case import Skip, case, check, check_that, expecting, main, program
 from lib.relay import bench
+from lib.running import running
 from lib.world import Netns, Process
 
 
@@ -131,6 +133,91 @@ def traceroute_by_udp_shows_every_hop(v):
 def traceroute_by_echo_shows_every_hop(v):
     gateway = {4: "10.0.2.2", 6: "fd00::2"}[v]
     check(traced(v, "-I"), [gateway] + Hops.ROUTERS[v] + [Hops.SERVER[v]], "hops")
+
+
+@case(families=True)
+def traceroute_by_tcp_shows_every_hop(v):
+    gateway = {4: "10.0.2.2", 6: "fd00::2"}[v]
+    path = [gateway] + Hops.ROUTERS[v] + [Hops.SERVER[v]]
+    listener = server.listen(hops().s, Hops.SERVER[v])
+    check(traced(v, "-T", "-p", str(server.port_of(listener))), path, "hops to an open port")
+    closed = server.closed_port(hops().s, Hops.SERVER[v])
+    check(traced(v, "-T", "-p", str(server.port_of(closed))), path, "hops to a closed port")
+
+
+def tcp_with_ttl(t, v, ttl):
+    """A client's socket with a TTL, and an error queue, as mtr has it."""
+    with t.guest.entered():
+        sock = socket.socket({4: socket.AF_INET, 6: socket.AF_INET6}[v], socket.SOCK_STREAM)
+    sock.settimeout(5)
+    level, hops_option, report = {4: (socket.IPPROTO_IP, socket.IP_TTL, 11),
+                                  6: (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 25)}[v]
+    sock.setsockopt(level, hops_option, ttl)
+    sock.setsockopt(level, report, 1)
+    return sock
+
+
+def reporter(sock, v):
+    """Who reported the error that ended a connect."""
+    _, control, _, _ = sock.recvmsg(1, 512, socket.MSG_ERRQUEUE)
+    at, family = {4: (20, socket.AF_INET), 6: (24, socket.AF_INET6)}[v]
+    return socket.inet_ntop(family, control[0][2][at:at + {4: 4, 6: 16}[v]])
+
+
+@case(families=True)
+def connect_ends_where_its_ttl_does(v):
+    gateway = {4: "10.0.2.2", 6: "fd00::2"}[v]
+    listener = server.listen(hops().s, Hops.SERVER[v])
+    dest = (Hops.SERVER[v], server.port_of(listener))
+    with running(lan=hops()) as t:
+        for ttl, who in enumerate([gateway] + Hops.ROUTERS[v], 1):
+            sock = tcp_with_ttl(t, v, ttl)
+            with expecting(OSError, "a connect with TTL %d" % ttl):
+                sock.connect(dest)
+            check(reporter(sock, v), who, "who says that TTL %d ended" % ttl)
+        for ttl in (4, 33):
+            sock = tcp_with_ttl(t, v, ttl)
+            sock.connect(dest)
+            peer = server.accept(listener)
+            sock.sendall(b"there")
+            check(server.read_exactly(peer, 5), b"there", "data with TTL %d" % ttl)
+            peer.sendall(b"back!")
+            check(server.read_exactly(sock, 5), b"back!", "data with TTL %d" % ttl)
+            sock.close()
+            peer.close()
+
+
+@case(families=True)
+def ttl_of_a_connection_is_the_guests(v):
+    """Seen on the wire of the server: two routers and the relay are before it."""
+    with hops().s.entered():
+        wire = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+    wire.settimeout(5)
+    listener = server.listen(hops().s, Hops.SERVER[v])
+    with running(lan=hops()) as t:
+        for ttl, arrives in ((64, 62), (63, 62), (128, 62), (40, 37), (4, 1)):
+            sock = tcp_with_ttl(t, v, ttl)
+            sock.connect((Hops.SERVER[v], server.port_of(listener)))
+            sock.sendall(b"x")
+            peer = server.accept(listener)
+            check(peer.recv(1), b"x", "data")
+            check(set(ttls(wire, v, peer.getpeername()[1])), {arrives},
+                  "TTLs of a guest's TTL %d" % ttl)
+            sock.close()
+            peer.close()
+
+
+def ttls(wire, v, port):
+    """Of a client's segments up to the one that has payload."""
+    at, tcp = {4: (8, 20), 6: (7, 40)}[v]
+    while True:
+        packet = wire.recv(2048)
+        if packet[0] >> 4 != v or struct.unpack_from("!H", packet, tcp)[0] != port:
+            continue
+        yield packet[at]
+        size = len(packet) if v == 6 else struct.unpack_from("!H", packet, 2)[0]
+        if size > tcp + (packet[tcp + 12] >> 4) * 4:
+            return
 
 
 @case(families=True)

@@ -83,8 +83,10 @@ int lwr__sock_connect_udp(const struct sockaddr *sa, socklen_t len,
 }
 
 int lwr__sock_connect(const struct sockaddr *sa, socklen_t len,
-		      const struct lwr_sock_from *from, bool *done)
+		      const struct lwr_sock_from *from, uint8_t hops,
+		      bool *done)
 {
+	assert_int_equal(hops, 0);
 	*done = false;
 	return new_sock(sa, len, true, from);
 }

@@ -195,7 +195,7 @@ static void closed_port_is_reported(int family)
 	close(fd);
 	assert_int_equal(send_out(&e, 100, 0), 100);
 	wait_for(e.a, POLLERR);
-	assert_int_equal(lwr__sock_udp_error(e.a, in, sizeof(in), &err), 0);
+	assert_int_equal(lwr__sock_report(e.a, in, sizeof(in), &err), 0);
 	assert_int_equal(err.err, ECONNREFUSED);
 	assert_int_equal(err.len, 100);
 	assert_memory_equal(in, out, 100);
@@ -214,8 +214,7 @@ static void closed_port_is_reported(int family)
 		assert_int_equal(to.sin6_port, want.sin6_port);
 		assert_memory_equal(&to.sin6_addr, &want.sin6_addr, 16);
 	}
-	assert_int_equal(lwr__sock_udp_error(e.a, in, sizeof(in), &err),
-			 -EAGAIN);
+	assert_int_equal(lwr__sock_report(e.a, in, sizeof(in), &err), -EAGAIN);
 	close(e.a);
 }
 

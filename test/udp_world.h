@@ -191,7 +191,7 @@ int lwr__sock_receive(struct lwr_sock_reader *r, int fd, struct lwr_sock_in *in,
 	return (int)n;
 }
 
-int lwr__sock_udp_error(int fd, void *buf, size_t len, struct lwr_sock_error *e)
+int lwr__sock_report(int fd, void *buf, size_t len, struct lwr_sock_error *e)
 {
 	struct host_sock *s = sock_of(fd);
 
