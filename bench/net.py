@@ -141,15 +141,16 @@ def tree(pid):
 
 
 def cpu_seconds(pid):
+    """Of the process, its threads and children, to the nanosecond."""
     total = 0
     for p in tree(pid):
-        try:
-            with open(f"/proc/{p}/stat") as f:
-                fields = f.read().rsplit(")", 1)[1].split()
-            total += int(fields[11]) + int(fields[12])
-        except OSError:
-            pass
-    return total / TICKS
+        for path in glob.glob(f"/proc/{p}/task/*/schedstat"):
+            try:
+                with open(path) as f:
+                    total += int(f.read().split()[0])
+            except OSError:
+                pass
+    return total * 1e-9
 
 
 def status_sum(paths, key):
@@ -182,6 +183,12 @@ def busy_ticks():
         user, nice, system, idle, iowait, irq, soft, *_ = \
             map(int, f.readline().split()[1:])
     return user + nice + system + irq + soft
+
+
+def stolen_seconds():
+    """A hypervisor's other guests had so much of our processors so far."""
+    with open("/proc/stat") as f:
+        return int(f.readline().split()[8]) / TICKS
 
 
 def busy_during(seconds):

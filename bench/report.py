@@ -58,7 +58,7 @@ def median(samples, key):
 def summary(samples):
     out = {k: median(samples, k)
            for k in ("value", "cpu_per_gib", "p50_us", "p99_us", "idle",
-                     "beside_gbit")}
+                     "beside_gbit", "stolen")}
     out["failed"] = sum(s.get("failed", 0) for s in samples)
     out["bad"] = sum(s.get("bad", 0) for s in samples)
     out["samples"] = [round(s["value"], 4) for s in samples]
@@ -92,6 +92,7 @@ def result(bench, took):
          "versions": {b: peers.version(bench.tools.path(b))
                       for b in bench.bases() if b != "veth"},
          "settings": {"rounds": bench.args.rounds,
+                      "repeat": bench.args.repeat,
                       "seconds": bench.args.seconds,
                       "idle": bench.args.idle, "congestion": "cubic",
                       "cpus_relay": sorted(bench.tools.relay_cpus),
@@ -280,7 +281,8 @@ def text(r):
     m, s = r["machine"], r["settings"]
     head = (f"{m['cpu']}, {m['cpus']} CPUs, Linux {m['kernel']}; "
             f"{', '.join(v or '?' for v in r['versions'].values())}; medians "
-            f"of {s['rounds']} interleaved rounds of {s['seconds']} s, cubic, "
+            f"of {s['repeat']} samples of {s['seconds']} s in each of "
+            f"{s['rounds']} rounds, interleaved, cubic, "
             f"relay on CPU {s['cpus_relay'][0]}, load on {s['cpus_load'][0]}; "
             f"+idle: beside {s['idle']} idle connections; {r['took_s']} s; "
             f"others kept {r['others_busy_cpus']} CPUs busy meanwhile")

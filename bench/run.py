@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Measures lwrelay beside pasta, passt, slirp4netns and a plain veth.
 
-In each round every relay runs each cell once, in rotated order, so that what
+In each round every relay runs each cell a few times, in turns, so that what
 changes on the machine meanwhile meets all of them; figures are medians over
-the rounds. The relay has one processor to itself, both ends of the traffic
+all samples. A sample during which the hypervisor gave our processors to
+others is taken again. The relay has one processor to itself, both ends of the traffic
 (and the pump of the stream link) share another: the same plan for everyone.
 Throughput is the receiver's, without slow start; each read is spot-checked,
 and a separate transfer compares each byte. See load.c, relays.py, report.py.
@@ -81,6 +82,7 @@ INPROC = [("inproc", m, n, f, 0) for f in (65536, 1500) for n in (1, 16, 256)
           ("tap", "put", 1, 65536, 0), ("tap", "get", 1, 65536, 0)]
 WARM_S, COOL_S = 0.2, 0.15
 VERIFY_BYTES = 32 << 20
+STOLEN_MAX, TRIES = 0.02, 3  # processors' time that a hypervisor took
 
 
 def arguments():
@@ -88,7 +90,9 @@ def arguments():
     p.add_argument("--build", default=f"{HERE}/../build/release",
                    help="folder with lwrelay and bench/load, loadd, pump")
     p.add_argument("--rounds", type=int, default=4)
-    p.add_argument("--seconds", type=float, default=1.2,
+    p.add_argument("--repeat", type=int, default=3,
+                   help="samples of a cell in a round")
+    p.add_argument("--seconds", type=float, default=0.6,
                    help="of a transfer; request cells take two thirds of it")
     p.add_argument("--quick", action="store_true",
                    help="one short round: to see that it works")
@@ -106,7 +110,7 @@ def arguments():
     a = p.parse_args()
     a.warm = WARM_S
     if a.quick:
-        a.rounds, a.seconds, a.warm = 1, 0.3, 0.1
+        a.rounds, a.repeat, a.seconds, a.warm = 1, 1, 0.3, 0.1
     return a
 
 
@@ -207,10 +211,23 @@ class Bench:
                 s["cpu_per_gib"] = r["cpu"] / (r["total"] / 2**30)
         return s
 
+    def calm_sample(self, inst, cell):
+        best = None
+        for _ in range(TRIES):
+            before, begin = net.stolen_seconds(), time.monotonic()
+            sample = self.sample(inst, cell)
+            stolen = (net.stolen_seconds() - before) / \
+                (time.monotonic() - begin)
+            if not best or stolen < best["stolen"]:
+                best = dict(sample, stolen=stolen)
+            if stolen <= STOLEN_MAX or inst.ended():
+                break
+        return best
+
     def one(self, instances, inst, cell):
         """Runs a cell; replaces the instance when a process of it ended."""
         key = (inst.kind.link, inst.mtu, cell.name, inst.kind.name)
-        sample = self.sample(inst, cell)
+        sample = self.calm_sample(inst, cell)
         ended = inst.ended()
         if ended != "server":  # which is nobody's fault that we measure
             self.cells.setdefault(key, []).append(sample)
@@ -228,7 +245,8 @@ class Bench:
         if number == 0:
             for inst in instances:
                 self.verify(inst)
-        for turn, cell in enumerate(CELLS):
+        turns = [c for c in CELLS for _ in range(self.args.repeat)]
+        for turn, cell in enumerate(turns):
             k = (number + turn) % max(len(instances), 1)
             for inst in instances[k:] + instances[:k]:
                 if self.wanted(inst.kind, mtu, cell):
