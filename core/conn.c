@@ -14,7 +14,7 @@
  * TCP_WND while the host takes a window's worth at once.
  *
  * Window updates are decided here, not by lwIP, whose threshold is a constant
- * and too large for a guest without window scaling: a quarter of the window.
+ * and too large for a guest without window scaling: half of the window.
  */
 #include "core/stack_priv.h"
 
@@ -180,7 +180,7 @@ void lwr__conn_credit(struct lwr_conn *c, uint32_t n, bool grow)
 		tcp_recved(pcb, take);
 		n -= take;
 	}
-	if (guest_may_send(pcb) && unannounced(pcb) >= c->window / 4) {
+	if (guest_may_send(pcb) && unannounced(pcb) >= c->window / 2) {
 		tcp_ack_now(pcb);
 		(void)tcp_output(pcb);
 	}
