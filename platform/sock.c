@@ -8,6 +8,11 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+enum {
+	/* Payload of a packet to be segmented: 64 KiB with room for headers. */
+	GSO_BYTES = 65536 - 1 - 320,
+};
+
 void lwr__sock_hops(int fd, int family, uint8_t hops, bool report)
 {
 	int ttl = hops ? hops : -1, on = report;
@@ -104,6 +109,16 @@ ssize_t lwr__sock_writev(int fd, const struct iovec *iov, int n)
 		r = sendmsg(fd, &msg, MSG_NOSIGNAL);
 	while (r < 0 && errno == EINTR);
 	return r < 0 ? -errno : r;
+}
+
+uint32_t lwr__sock_unit(int fd)
+{
+	int mss;
+	socklen_t len = sizeof(mss);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &mss, &len) < 0 || mss < 1)
+		return 1;
+	return (uint32_t)(mss > GSO_BYTES ? mss : GSO_BYTES / mss * mss);
 }
 
 ssize_t lwr__sock_readv(int fd, const struct iovec *iov, int n)

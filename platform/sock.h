@@ -67,6 +67,12 @@ int lwr__sock_connected(int fd);
 /* Returns bytes taken, or -errno (-EAGAIN: the socket buffer is full). */
 ssize_t lwr__sock_writev(int fd, const struct iovec *iov, int n);
 
+/*
+ * Bytes of the largest piece that the kernel sends of a connected stream in one
+ * go: what is written in multiples of it leaves no small packet. Never 0.
+ */
+uint32_t lwr__sock_unit(int fd);
+
 /* Returns bytes read, 0 at the end of the stream, or -errno. */
 ssize_t lwr__sock_readv(int fd, const struct iovec *iov, int n);
 

@@ -36,6 +36,7 @@ struct lwr_flow {
 	uint64_t at_ms; /* when `node` is looked at next */
 	uint32_t g2h_len; /* bytes in the g2h queue */
 	uint32_t g2h_room; /* bytes free in the tail, if it is a collector */
+	uint32_t g2h_unit; /* of lwr__sock_unit(), or 0: not asked yet */
 	uint32_t h2g_sent; /* stream offset, modulo 2^32 */
 	uint32_t h2g_acked;
 	struct lwr_dest host; /* what it is connected to */

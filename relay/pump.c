@@ -4,8 +4,9 @@
  *
  * g2h  lwIP hands over pbufs in order; they wait in the flow's queue and go
  *      to the host socket with one sendmsg a tick (or earlier, when much has
- *      gathered: the bytes are still in the cache then). The guest's window
- *      opens by what the kernel took, never before. While the host does not
+ *      gathered: the bytes are still in the cache then; but only as many as
+ *      the kernel makes full packets of). The guest's window opens by what the
+ *      kernel took, never before. While the host does not
  *      take any, small pbufs are gathered into larger ones, so that a guest
  *      cannot make 2 MiB of window out of one-byte segments.
  *
@@ -64,31 +65,6 @@ static bool collect(struct lwr_flow *f, struct pbuf *p)
 	return true;
 }
 
-/*
- * The queue is a chain of pbufs; only `len` of each is looked at, for tot_len
- * has no room for more than 64 KiB.
- */
-void lwr__flow_append(struct lwr_flow *f, struct pbuf *p)
-{
-	uint32_t len = p->tot_len;
-
-	f->g2h_len += len;
-	lwr__flow_hold(f, len);
-	if (!f->writable && len < COLLECT_MAX && collect(f, p))
-		return;
-	if (f->g2h_tail)
-		f->g2h_tail->next = p;
-	else
-		f->g2h_head = p;
-	while (p->next)
-		p = p->next;
-	f->g2h_tail = p;
-	f->g2h_room = 0;
-	/* An error shows again in the service of the flow. */
-	if (f->g2h_len >= FLUSH_AT && f->writable)
-		(void)lwr__flow_pump_g2h(f);
-}
-
 static void guest_shutdown(struct lwr_flow *f, enum lwr_half_action action)
 {
 	if (action == LWR_HALF_SHUTDOWN)
@@ -138,41 +114,44 @@ static void consume(struct lwr_flow *f, uint32_t n)
 	}
 }
 
-static int gather(const struct lwr_flow *f, struct iovec *iov, size_t *total)
+/* The first `want` bytes of the queue, or as many as fit. */
+static int gather(const struct lwr_flow *f, struct iovec *iov, uint32_t want,
+		  size_t *total)
 {
 	struct pbuf *p;
 	int n = 0;
 
 	*total = 0;
-	for (p = f->g2h_head; p && n < IOV_MAX_G2H; p = p->next) {
+	for (p = f->g2h_head; p && n < IOV_MAX_G2H && *total < want;
+	     p = p->next) {
 		iov[n].iov_base = p->payload;
-		iov[n].iov_len = p->len;
-		*total += p->len;
-		n++;
+		iov[n].iov_len = LWIP_MIN(p->len, want - *total);
+		*total += iov[n++].iov_len;
 	}
 	return n;
 }
 
+/* The host takes what comes, and there is memory for more. */
 static bool may_grow(const struct lwr_flow *f)
 {
 	const struct lwr_tcp *t = f->tcp;
 	const struct lwr_link *link = f->conn.link;
 	uint64_t limit = link->net->limits.buffer;
 
-	return !f->g2h_head && t->queued < t->stack->config->max_buffer / 2 &&
+	return f->writable && t->queued < t->stack->config->max_buffer / 2 &&
 	       (!limit || link->buffered < limit / 2);
 }
 
-int lwr__flow_pump_g2h(struct lwr_flow *f)
+/* Sends the first `want` bytes of the queue. Returns 0 or -errno. */
+static int send_queued(struct lwr_flow *f, uint32_t want)
 {
 	struct iovec iov[IOV_MAX_G2H];
 	uint32_t taken = 0;
-	enum lwr_half h;
 	size_t total;
 	ssize_t r = 0;
 
-	while (f->g2h_head && f->writable) {
-		int n = gather(f, iov, &total);
+	while (taken < want && f->writable) {
+		int n = gather(f, iov, want - taken, &total);
 
 		r = lwr__sock_writev(f->watch.fd, iov, n);
 		if (r < 0)
@@ -186,14 +165,55 @@ int lwr__flow_pump_g2h(struct lwr_flow *f)
 		f->writable = false;
 	if (taken)
 		lwr__conn_credit(&f->conn, taken, may_grow(f));
-	if (r < 0 && r != -EAGAIN)
-		return (int)r;
+	return r < 0 && r != -EAGAIN ? (int)r : 0;
+}
+
+int lwr__flow_pump_g2h(struct lwr_flow *f)
+{
+	int err = send_queued(f, f->g2h_len);
+	enum lwr_half h;
+
+	if (err < 0)
+		return err;
 	if (!f->g2h_head) {
 		h = (enum lwr_half)f->g2h;
 		guest_shutdown(f, lwr__half_drained(&h));
 		set_half(f, &f->g2h, h, "g2h");
 	}
 	return 0;
+}
+
+/* So much of the queue that the kernel makes no small packet of the rest. */
+static uint32_t whole_packets(struct lwr_flow *f)
+{
+	if (!f->g2h_unit)
+		f->g2h_unit = lwr__sock_unit(f->watch.fd);
+	return f->g2h_len - f->g2h_len % f->g2h_unit;
+}
+
+/*
+ * The queue is a chain of pbufs; only `len` of each is looked at, for tot_len
+ * has no room for more than 64 KiB.
+ */
+void lwr__flow_append(struct lwr_flow *f, struct pbuf *p)
+{
+	uint32_t len = p->tot_len;
+
+	f->g2h_len += len;
+	lwr__flow_hold(f, len);
+	if (!f->writable && len < COLLECT_MAX && collect(f, p))
+		return;
+	if (f->g2h_tail)
+		f->g2h_tail->next = p;
+	else
+		f->g2h_head = p;
+	while (p->next)
+		p = p->next;
+	f->g2h_tail = p;
+	f->g2h_room = 0;
+	/* An error shows again in the service of the flow. */
+	if (f->g2h_len >= FLUSH_AT && f->writable)
+		(void)send_queued(f, whole_packets(f));
 }
 
 /* ---- host to guest --------------------------------------------------------- */

@@ -412,6 +412,12 @@ ssize_t lwr__sock_writev(int fd, const struct iovec *iov, int n)
 	return taken ? (ssize_t)taken : -EAGAIN;
 }
 
+uint32_t lwr__sock_unit(int fd)
+{
+	(void)fd;
+	return 45 * 1448;
+}
+
 ssize_t lwr__sock_readv(int fd, const struct iovec *iov, int n)
 {
 	struct fake_host *h = host_of(fd);
