@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLAB_SPARE_MAX = 4 };
+enum { SLAB_SPARE_MAX = 12 };
 
 static void slab_free(struct lwr_slab *s)
 {

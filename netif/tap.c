@@ -7,8 +7,9 @@
  *
  * Guest to host. Frames are read straight into the slab that their pbufs then
  * refer to, placed so that the IP header is aligned to 4 bytes. A batch ends
- * at EAGAIN, or at BATCH frames so that other links get their turn; the poll
- * is level-triggered and calls again. One exception for latency: the first
+ * at EAGAIN, or at BATCH frames so that other links get their turn, or at
+ * BATCH_BYTES so that what was read is written from the cache; the poll is
+ * level-triggered and calls again. One exception for latency: the first
  * small frame after a quiet spell is most likely a request that stands alone,
  * and the read that would only say EAGAIN is saved. Whatever did follow it is
  * found by the next poll, and within QUIET_NS batches are read in full.
@@ -58,6 +59,7 @@ enum {
 	VNET_LEN = LWR_VNET_LEGACY, /* as platform/tap.h sets it */
 	READ_ROOM = FRAME_MAX + VNET_LEN + 4, /* 4: for alignment */
 	BATCH = 64,
+	BATCH_BYTES = 1024 * 1024,
 	SMALL = 512, /* bytes: a request, an acknowledgement */
 	QUIET_NS = 20 * 1000,
 	IOV_MAX_FRAME = 64, /* longer chains are copied */
@@ -167,15 +169,17 @@ static void read_batch(struct tap *t)
 {
 	uint64_t now = uv_hrtime();
 	bool quiet = now - t->last_wake_ns > QUIET_NS;
+	size_t bytes = 0;
 	ssize_t n = 0;
 	int i;
 
 	t->last_wake_ns = now;
 	lwr__loop_worked(t->link.stack->loop);
-	for (i = 0; i < BATCH; i++) {
+	for (i = 0; i < BATCH && bytes < BATCH_BYTES; i++) {
 		n = read_frame(t);
 		if (n <= 0 || t->gone)
 			break;
+		bytes += (size_t)n;
 		if (!lwr__share_g2h(&t->link, (uint32_t)n) ||
 		    (quiet && i == 0 && n < SMALL))
 			break;
