@@ -102,7 +102,7 @@ foreach(script IN LISTS LWR_TEST_SCRIPTS)
 	string(REGEX REPLACE "_.*" "" label ${name})
 	add_test(NAME ${name} COMMAND python3 ${script}
 		WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-	set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 300
+	set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 900
 		RUN_SERIAL TRUE SKIP_RETURN_CODE 77 ENVIRONMENT
 		"LWRELAY=${CMAKE_BINARY_DIR}/lwrelay;PYTHONDONTWRITEBYTECODE=1;LWR_BUILD=${CMAKE_BINARY_DIR}")
 endforeach()
