@@ -72,7 +72,7 @@ struct pbuf *lwr__frame_alloc(size_t len);
 enum {
 	LWR_CHUNK_SIZE = 64 * 1024, /* and alignment */
 	LWR_CHUNK_DATA = LWR_CHUNK_SIZE - 64,
-	LWR_CHUNK_SPARE = 32, /* free chunks kept */
+	LWR_CHUNK_SPARE = 64, /* free chunks kept */
 };
 
 struct lwr_chunk_pool;

@@ -33,7 +33,7 @@ enum {
 	COPY_MAX = 2048, /* h2g: reads up to this are copied */
 	IN_FLIGHT = 1536 * 1024, /* h2g bytes of a link, see below */
 	IN_FLIGHT_LEAST = 128 * 1024, /* of one flow */
-	TICK_SHARE = 256 * 1024, /* h2g bytes of one flow in one tick */
+	TICK_SHARE = 512 * 1024, /* h2g bytes of one flow in one tick */
 	COLLECT_MAX = 2048, /* pbufs gathered while the host is blocked */
 	COLLECTOR = 16 * 1024,
 };
