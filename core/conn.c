@@ -11,7 +11,9 @@
  *
  * The receive window starts at WINDOW_FIRST (core/lwip.c), so that thousands
  * of connections to hosts that do not read hold little, and doubles up to
- * TCP_WND while the host takes a window's worth at once.
+ * TCP_WND, or what the link needs, while the host takes a window's worth at
+ * once. What a window holds beyond that waits in the guest's queue, before
+ * anything else that the guest sends.
  *
  * Window updates are decided here, not by lwIP, whose threshold is a constant
  * and too large for a guest without window scaling: half of the window.
@@ -150,10 +152,17 @@ static uint32_t unannounced(const struct tcp_pcb *pcb)
 	return pcb->rcv_nxt + pcb->rcv_wnd - pcb->rcv_ann_right_edge;
 }
 
+static uint32_t window_max(const struct lwr_conn *c)
+{
+	uint32_t max = TCP_WND_MAX(c->pcb), own = c->link->caps.window;
+
+	return own ? LWIP_MIN(own, max) : max;
+}
+
 /* Bytes to credit beside those that were taken, so that the window grows. */
 static uint32_t growth(struct lwr_conn *c, uint32_t n)
 {
-	uint32_t max = TCP_WND_MAX(c->pcb), extra;
+	uint32_t max = window_max(c), extra;
 
 	c->moved += n;
 	if (c->moved < c->window || c->window >= max)

@@ -214,15 +214,20 @@ static void send_acks(struct lwr_list *due)
 		lwr__lwip_ack(LWR_CONTAINER(n, struct lwr_conn, on_ack));
 }
 
-void lwr__stack_flush(struct lwr_stack *s)
+void lwr__stack_drain_all(struct lwr_stack *s)
 {
 	struct lwr_list todo, *n;
 
-	lwr__share_next(s);
-	send_acks(&s->ack_now);
 	lwr__list_move(&s->drain, &todo);
 	while ((n = lwr__list_take(&todo)))
 		lwr__stack_drain(LWR_CONTAINER(n, struct lwr_link, pending));
+}
+
+void lwr__stack_flush(struct lwr_stack *s)
+{
+	lwr__share_next(s);
+	send_acks(&s->ack_now);
+	lwr__stack_drain_all(s);
 }
 
 /* ---- timers ----------------------------------------------------------------------- */
@@ -404,7 +409,6 @@ int lwr__stack_init(struct lwr_stack *s, struct lwr_loop *loop,
 				 .hooks = hooks,
 				 .arg = arg,
 				 .next_link_id = 1,
-				 .next_flow_id = 1,
 				 .sharing.tick = 1 };
 	lwr__list_init(&s->links);
 	lwr__list_init(&s->drain);

@@ -105,7 +105,6 @@ struct lwr_stack {
 	struct lwr_sharing sharing;
 	uint64_t isn_key[2]; /* RFC 6528 */
 	uint32_t next_link_id;
-	uint64_t next_flow_id; /* of all protocols */
 	struct lwr_stats stats; /* of links that are gone, and of none */
 };
 
@@ -131,6 +130,9 @@ void lwr__stack_input(struct lwr_link *link, struct pbuf *p,
 
 /* The link can take frames again: drains its ring and resumes its conns. */
 void lwr__stack_drain(struct lwr_link *link);
+
+/* The same for all links that have frames queued in this tick. */
+void lwr__stack_drain_all(struct lwr_stack *s);
 
 /* End of a tick: hands queued frames of all links to them. */
 void lwr__stack_flush(struct lwr_stack *s);

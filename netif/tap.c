@@ -8,7 +8,8 @@
  * Guest to host. Frames are read straight into the slab that their pbufs then
  * refer to, placed so that the IP header is aligned to 4 bytes. A batch ends
  * at EAGAIN, or at BATCH frames so that other links get their turn, or at
- * BATCH_BYTES so that what was read is written from the cache; the poll is
+ * BATCH_BYTES so that what was read is written from the cache, and so that
+ * other traffic of the guest does not wait for long; the poll is
  * level-triggered and calls again. One exception for latency: the first
  * small frame after a quiet spell is most likely a request that stands alone,
  * and the read that would only say EAGAIN is saved. Whatever did follow it is
@@ -59,7 +60,8 @@ enum {
 	VNET_LEN = LWR_VNET_LEGACY, /* as platform/tap.h sets it */
 	READ_ROOM = FRAME_MAX + VNET_LEN + 4, /* 4: for alignment */
 	BATCH = 64,
-	BATCH_BYTES = 1024 * 1024,
+	BATCH_BYTES = 512 * 1024,
+	WINDOW = 2 * BATCH_BYTES, /* one is written while one is read */
 	SMALL = 512, /* bytes: a request, an acknowledgement */
 	QUIET_NS = 20 * 1000,
 	IOV_MAX_FRAME = 64, /* longer chains are copied */
@@ -405,6 +407,7 @@ static void set_caps(struct lwr_link *link, uint16_t mtu, bool vnet, bool uso)
 		.csum_h2g_offload = vnet,
 		.gso_h2g = true,
 		.uso_h2g = uso || !vnet,
+		.window = WINDOW,
 	};
 }
 

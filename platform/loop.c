@@ -16,6 +16,9 @@
  * at every one that there is when any of them is sent. It is closed when the
  * last thread that may send it has left.
  *
+ * A batch of large frames takes a while to read. What came to sockets
+ * meanwhile need not wait for the next one: they are looked at once more.
+ *
  * When on_tick says that work is left, or while lingering, an idle handle
  * keeps libuv from sleeping.
  *
@@ -43,6 +46,7 @@ enum {
 	ALLOWANCE = 2 * LINGER_NS,
 	PROBE_EVERY = 128,
 	BULK = 8 * 1024, /* bytes of a tick, on average */
+	LOOK_AGAIN = 64 * 1024, /* bytes moved since sockets were looked at */
 };
 
 static void on_idle(uv_idle_t *h)
@@ -179,20 +183,13 @@ static void on_prepare(uv_prepare_t *h)
 	end_tick(h->data);
 }
 
-static void on_check(uv_check_t *h)
+/* What sockets have to say. */
+static void look(struct lwr_loop *l)
 {
-	end_tick(h->data);
-}
-
-static void on_epoll(uv_poll_t *h, int status, int events)
-{
-	struct lwr_loop *l = h->data;
 	struct epoll_event ev[EVENTS_PER_WAKE];
 	struct lwr_watch *w;
 	int i, n;
 
-	(void)status;
-	(void)events;
 	n = epoll_wait(l->epfd, ev, EVENTS_PER_WAKE, 0);
 	if (n > 0)
 		lwr__loop_worked(l);
@@ -202,6 +199,22 @@ static void on_epoll(uv_poll_t *h, int status, int events)
 		if (w->fd >= 0)
 			w->on_event(w, ev[i].events);
 	}
+}
+
+static void on_epoll(uv_poll_t *h, int status, int events)
+{
+	(void)status;
+	(void)events;
+	look(h->data);
+}
+
+static void on_check(uv_check_t *h)
+{
+	struct lwr_loop *l = h->data;
+
+	if (l->moved >= LOOK_AGAIN)
+		look(l);
+	end_tick(l);
 }
 
 int lwr__loop_init(struct lwr_loop *l, uv_loop_t *uv,
