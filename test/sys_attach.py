@@ -317,7 +317,7 @@ def clients_that_say_nothing_hold_up_nobody_for_long():
             sock.send(b"{")
         start = time.monotonic()
         relay.guest()
-        check_that(time.monotonic() - start < 8, "waited too long")
+        check_that(time.monotonic() - start < 15, "waited too long")
         check_that("in time" in answer(silent[0])["error"], "answer to the first")
         for sock in silent:
             sock.close()

@@ -166,7 +166,7 @@ class Guest:
     def socket(self, kind=socket.SOCK_DGRAM, addr=DNS[4]):
         with self.netns.entered():
             sock = socket.socket(socket.AF_INET6 if ":" in addr else socket.AF_INET, kind)
-        sock.settimeout(8)
+        sock.settimeout(20)
         sock.connect((addr, 53))
         return sock
 
@@ -293,10 +293,10 @@ def malformed_queries_are_told_or_ignored():
 def first_resolver_dead_the_second_answers():
     with scripted(), guest("--dns", SILENT, "--dns", SERVER) as g:
         took, rcode = g.timed("first.test")
-        check((rcode, took < 3), (0, True), "first query, after %.2f s" % took)
+        check((rcode, took < 4), (0, True), "first query, after %.2f s" % took)
         for i in range(10):
             took, rcode = g.timed("next%d.test" % i)
-            check((rcode, took < 0.5), (0, True), "query %d, after %.2f s" % (i, took))
+            check((rcode, took < 1), (0, True), "query %d, after %.2f s" % (i, took))
 
 
 @case()
@@ -351,14 +351,14 @@ def dead_resolver_slows_nothing_else():
         echo = server.EchoServer(shared_lan().s, SERVER)
         for _ in range(5):
             took, rcode = g.timed("host.internal")
-            check((rcode, took < 0.2), (0, True), "local name, after %.3f s" % took)
+            check((rcode, took < 1), (0, True), "local name, after %.3f s" % took)
             start = time.monotonic()
             with g.netns.entered():
                 sock = socket.create_connection((SERVER, echo.port), 5)
             sock.sendall(b"x")
             check(sock.recv(1), b"x", "echo")
             took = time.monotonic() - start
-            check_that(took < 0.2, "TCP echo took %.3f s" % took)
+            check_that(took < 1, "TCP echo took %.3f s" % took)
             sock.close()
         got = sum(1 for _ in range(200) if pending.recv(512)[3] & 15 == 2)
         check(got, 200, "SERVFAIL answers")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 from lib import embed, served
-from lib.case import Skip, case, check, check_that, main, wait_for
+from lib.case import PATIENCE, Skip, case, check, check_that, main, wait_for
 from lib.relay import shared_lan
 from lib.world import Netns, Process
 
@@ -126,7 +126,7 @@ def flows_end_with_the_relay(idle, stuck):
         wait_for(lambda: client.out() or not client.alive(), 60, "connections")
         check(client.out(), "open\n", "the client said " + client.err())
         ended = app.tell("close")
-        check_that(ended["seconds"] < 1, "it took %(seconds).2f s" % ended)
+        check_that(ended["seconds"] < PATIENCE, "it took %(seconds).2f s" % ended)
         check(ended["descriptors"], 0, "descriptors left")
         check(ended["threads"], 0, "threads left")
 

@@ -11,7 +11,8 @@ import socket
 import time
 
 from lib import server, world
-from lib.case import Failure, case, check, check_that, expecting, main, program, wait_for
+from lib.case import (Failure, case, check, check_that, expecting, main, program, wait_for,
+                      within)
 from lib.relay import shared_lan, wait_ready
 from lib.running import running
 from lib.web import HttpServer
@@ -150,11 +151,14 @@ def slow_reader_gets_every_byte(v):
 def closed_port_of_the_guest_resets_the_client_at_once(v):
     with running("-p", "0:81") as t:
         port = t.chosen()
-        for _ in range(20):
+
+        def fate():
             start = time.monotonic()
             check(t.fate(v, port), "reset", "the client's end")
-            took = time.monotonic() - start
-            check_that(took < 0.5, "the reset took %.0f ms" % (took * 1e3))
+            return time.monotonic() - start
+
+        for _ in range(20):
+            within(0.5, fate, "the reset")
     stats = os.path.join(scratch(), "stats")
     with running("-p", "0:81", "--stats", stats) as t:
         t.fate(v, t.chosen())
@@ -380,7 +384,7 @@ def client_of_a_guest_that_never_comes_is_reset_in_time():
         start = time.monotonic()
         check(server.ending(client, 10), "reset", "the client's end")
         took = time.monotonic() - start
-        check_that(0.8 < took < 3, "reset after %.2f s, expected 1" % took)
+        check_that(0.8 < took < 5, "reset after %.2f s, expected 1" % took)
     finally:
         t.relay.stop()
 

@@ -22,7 +22,7 @@ import time
 
 from lib import dns, server, world
 from lib.case import (Failure, Skip, case, check, check_that, main, program,
-                      skip_file, wait_for)
+                      skip_file, wait_for, within)
 from lib.web import HttpServer
 from lib.user import AS_NOBODY, NOBODY, USERS, as_user
 from lib.relay import is_passt, shared_lan, wait_ready
@@ -110,11 +110,15 @@ def happy_eyeballs_falls_back_within_half_a_second():
     web = HttpServer(lan.s, lan.SERVER[4])
     names = dns.DnsServer(lan.s, lan.SERVER[4], dns.address_records(
         {"dual.example.test": [lan.SERVER[4], lan.SILENT[6]]}))
-    seen = inside(0, ["curl", "-sSf", "-o", "/dev/null", "-w", "%{time_total} %{remote_ip}",
-                      web.url(name="dual.example.test")], ["--dns", names.endpoint()])
-    took, addr = seen.split()
-    check(addr, lan.SERVER[4], "the address that curl used")
-    check_that(float(took) < 0.5, "it took %s s" % took)
+
+    def fetch():
+        seen = inside(0, ["curl", "-sSf", "-o", "/dev/null", "-w", "%{time_total} %{remote_ip}",
+                          web.url(name="dual.example.test")], ["--dns", names.endpoint()])
+        took, addr = seen.split()
+        check(addr, lan.SERVER[4], "the address that curl used")
+        return float(took)
+
+    within(0.5, fetch, "it")
     web.close()
     names.close()
 
@@ -123,7 +127,7 @@ CONNECT = """
 import socket, sys, time
 family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
 sock = socket.socket(family)
-sock.settimeout(8)
+sock.settimeout(20)
 start = time.monotonic()
 try:
     sock.connect((sys.argv[1], int(sys.argv[2])))
@@ -141,6 +145,15 @@ def connect_inside(uid, addr, port, *options):
     return int(error), float(took)
 
 
+def true_error(uid, addr, port, errors):
+    """How long it took. Not always at once: Linux forgets an ICMP error that comes
+    while connect() still has the socket, and repeats the SYN after a second."""
+    error, took = connect_inside(uid, addr, port)
+    check_that(error in errors, "connect to %s: expected %s, saw %s" % (
+        addr, [errno.errorcode[e] for e in errors], errno.errorcode.get(error, error)))
+    return took
+
+
 @case(variants=USERS)
 def connect_gives_the_true_error(uid):
     lan = shared_lan()
@@ -152,11 +165,8 @@ def connect_gives_the_true_error(uid):
                 (lan.NO_ROUTE[v], 80, [errno.ENETUNREACH]),
                 (lan.PROHIBITED[v], 80, [errno.EHOSTUNREACH, errno.ENETUNREACH,
                                          errno.EACCES])):
-            error, took = connect_inside(uid, addr, port)
-            check_that(error in errors, "connect to %s: expected %s, saw %s" % (
-                addr, [errno.errorcode[e] for e in errors],
-                errno.errorcode.get(error, error)))
-            check_that(took < 0.5, "connect to %s failed after %.2f s" % (addr, took))
+            within(0.5, lambda: true_error(uid, addr, port, errors),
+                   "a connect to " + addr)
 
 
 @case(families=True)
@@ -164,7 +174,7 @@ def silent_destination_fails_at_the_connect_timeout(v):
     error, took = connect_inside(0, shared_lan().SILENT[v], 80, "--connect-timeout", "1")
     check_that(error in (errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.ECONNREFUSED),
                "expected EHOSTUNREACH or ETIMEDOUT, saw %s" % error)
-    check_that(0.9 < took < 2, "failed after %.2f s, expected 1" % took)
+    check_that(0.9 < took < 4, "failed after %.2f s, expected 1" % took)
 
 
 MANY = """
@@ -428,7 +438,7 @@ def signals_reach_the_command(uid):
 def background_children_do_not_hold_it_up(uid):
     begin = time.monotonic()
     inside(uid, ["sh", "-c", "sleep 30 & exit 3"], status=3)
-    check_that(time.monotonic() - begin < 5, "it waited for the background child")
+    check_that(time.monotonic() - begin < 20, "it waited for the background child")
 
 
 @case(variants=USERS)
@@ -584,13 +594,17 @@ def exit_fd_ends_it():
     check(process.wait(2), 0, "status when the exit descriptor is closed")
 
 
+def seconds_to_end(signo):
+    process = idle_serve()
+    begin = time.monotonic()
+    check(process.stop(signo), 0, "status after signal %d" % signo)
+    return time.monotonic() - begin
+
+
 @case()
 def sigterm_and_sigint_end_serve_within_a_second():
     for signo in (signal.SIGTERM, signal.SIGINT):
-        process = idle_serve()
-        begin = time.monotonic()
-        check(process.stop(signo), 0, "status after signal %d" % signo)
-        check_that(time.monotonic() - begin < 1, "it took more than a second")
+        within(1, lambda: seconds_to_end(signo), "the end")
 
 
 @case()

@@ -243,7 +243,7 @@ def out_of_descriptors_refuses_the_new_and_keeps_the_old():
         for conn in conns[:10]:
             conn.send_rst()
             conn.drop()
-        t.guest.quiet(0.1)
+        t.guest.settle()
         again = limited_connects(t, target, 10, sport=5000)
         check(len(again), 10, "connects after ten descriptors returned")
         echo_all(t, again, 1)
@@ -274,7 +274,7 @@ def max_flows_refuses_the_new_and_keeps_the_old():
         check(len(conns), 10, "connections at --max-flows 10")
         echo_all(t, conns, 1)
         conns.pop().send_rst()
-        t.guest.quiet(0.1)
+        t.guest.settle()
         check(len(limited_connects(t, target, 1, sport=5000)), 1,
               "connects after one flow ended")
         stats = t.relay.stop()
@@ -291,11 +291,11 @@ def max_pending_refuses_the_new_and_keeps_the_old():
         stuck = [t.guest.tcp(t.lan.SILENT[4], 80) for _ in range(5)]
         for conn in stuck:
             conn.send_syn()
-        t.guest.quiet(0.1)
-        check(t.guest.tcp(target.addr, target.port).attempt(0.5), "refused",
+        t.guest.settle()
+        check(t.guest.tcp(target.addr, target.port).attempt(), "refused",
               "a sixth connect")
         echo_all(t, [old], 1)
-        t.guest.quiet(1.5)
+        t.guest.wait(lambda: all(x.icmp or x.reset for x in stuck), 3, "the ends of the stuck")
         t.guest.connect(target.addr, target.port)
 
 
@@ -378,10 +378,10 @@ def counters_equal_the_traffic():
             conn.send_rst()
         for number in range(100):
             t.guest.send_ip(p.echo(t.guest.IP[4], t.guest.GATEWAY[4], 1, number, b"x"))
-        t.guest.quiet(0.3)
+        t.guest.settle()
         link = t.guest.link
         stats = t.relay.stop()
-        t.guest.quiet(0.3)  # the resets of the end
+        t.guest.wait(lambda: link.closed, 5, "the end of the link")  # after resets
         for way in ("g2h", "h2g"):
             check(stats["frames_" + way], link.frames[way], "frames_" + way)
             check(stats["bytes_" + way], link.bytes[way], "bytes_" + way)

@@ -127,7 +127,8 @@ def overlap_drops_the_set_and_nothing_else(v):
 
 @case(families=True)
 def incomplete_sets_are_bounded(v):
-    with bench("--mtu", "1500") as t:
+    # AddressSanitizer would keep 256 MiB of what has been freed
+    with bench("--mtu", "1500", environ={"ASAN_OPTIONS": "quarantine_size_mb=1"}) as t:
         echo = Echo(t.lan.s, t.lan.SERVER[v])
         before = t.relay.process.resident_kib()
         for ident in range(20000):
@@ -216,7 +217,7 @@ def refusals_of_the_hosts_routes_are_told(v):
 @case(families=True)
 def one_datagram_then_a_stream_of_answers(v):
     """What the host sends keeps a flow, though the guest is silent."""
-    with bench("--udp-timeout", "2") as t:
+    with bench("--udp-timeout", "4") as t:
         sink = server.datagram(t.lan.s, t.lan.SERVER[v])
         t.guest.send_udp(t.lan.SERVER[v], 6000, server.port_of(sink), b"subscribe")
         peer = sink.recvfrom(100)[1]
@@ -225,7 +226,7 @@ def one_datagram_then_a_stream_of_answers(v):
             t.guest.expect(lambda x: x.proto == p.UDP and x.data == b"%d" % number, 2,
                            "datagram %d" % number)
             t.guest.quiet(0.7)
-        t.guest.quiet(2.5)
+        t.guest.quiet(5)
         t.guest.inbox.clear()
         sink.sendto(b"late", peer)
         t.guest.quiet(0.3)

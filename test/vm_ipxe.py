@@ -12,8 +12,8 @@ from lib.case import Failure, Skip, case, check_that, main, program, wait_for
 from lib.relay import Relay, is_passt, shared_lan
 from lib.world import Process
 
-BOOT_SECONDS = 60
-COMMAND_SECONDS = 60
+BOOT_SECONDS = 30
+COMMAND_SECONDS = 20
 KEYS = 8  # typed at once
 TAIL = 600  # of the console, shown with a failure
 BANNER = "Ctrl-B for the iPXE command line"
@@ -51,7 +51,7 @@ class Rom:
         while PROMPT not in self.process.out() and time.monotonic() < deadline:
             self.press("\x02")
             with contextlib.suppress(Failure):
-                wait_for(lambda: PROMPT in self.process.out(), 1, PROMPT)
+                wait_for(lambda: PROMPT in self.process.out(), 0.2, PROMPT)
         self.wait(PROMPT, 0, 0)
 
     def press(self, keys):
@@ -101,7 +101,7 @@ def rom():
         resolver.close()
 
 
-@case(seconds=280)
+@case(seconds=150)
 def rom_comes_up_and_boots_a_script_by_name():
     lan = shared_lan()
     web = server.Service(lan.s, lan.SERVER[4], serve_script)

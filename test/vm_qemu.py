@@ -16,7 +16,7 @@ from lib.relay import Relay, is_passt, shared_lan, wait_ready
 from lib.world import Netns, Process
 
 MIB = 1 << 20
-BOOT_SECONDS = 100
+BOOT_SECONDS = 60
 DOWN, UP = 16 * MIB, 8 * MIB
 
 # Runs in the guest. Each RESULT line is a case below.

@@ -13,7 +13,7 @@ from lib.web import HttpServer
 
 MIB = 1 << 20
 DOWN = 8 * MIB
-BOOT_SECONDS = 150
+BOOT_SECONDS = 50
 NAME = "www.example.test"
 COMMANDS = ("dhclient", "ip", "ping", "curl", "getent")
 
@@ -90,7 +90,7 @@ def said(name):
     return seen[name]
 
 
-@case(seconds=BOOT_SECONDS + 100)
+@case(seconds=BOOT_SECONDS + 60)
 def dhclient_configures_ipv4():
     check(said("address4"), ["10.0.2.15/24"], "address")
     check(said("route4")[:3], ["default", "via", "10.0.2.2"], "default route")

@@ -15,7 +15,7 @@ import threading
 import time
 
 from . import packet as p
-from .case import Failure
+from .case import PATIENCE, Failure
 
 
 class Link:
@@ -170,10 +170,11 @@ class Guest:
         self.gateway_mac = None
         self.conns = {}
         self.touched = set()  # connections that got a segment in this batch
-        self.inbox = collections.deque(maxlen=20000)  # all but TCP of a conn
+        self.inbox = collections.deque(maxlen=100000)  # all but TCP of a conn
         self.seen = 0  # packets received
         self.unsound = []  # with a wrong checksum
         self.answer_arp = True
+        self.settled = 0  # pings of settle()
         if resolve:
             self.resolve()
 
@@ -212,6 +213,13 @@ class Guest:
         return self.expect(wanted, seconds, what)
 
     def expect(self, wanted, seconds, what):
+        packet = self.find(wanted, seconds * PATIENCE)
+        if packet is None:
+            raise Failure("%s: not within %g s" % (what, seconds * PATIENCE))
+        return packet
+
+    def find(self, wanted, seconds):
+        """The first packet that is wanted, or None."""
         found = []
 
         def look():
@@ -221,8 +229,8 @@ class Guest:
                     found.append(packet)
             return found
 
-        self.wait(look, seconds, what)
-        return found[0]
+        self.watch(look, seconds)
+        return found[0] if found else None
 
     # --- receiving
 
@@ -236,17 +244,33 @@ class Guest:
 
     def wait(self, condition, seconds, what):
         """Pumps until condition() holds and returns its value."""
+        value = self.watch(condition, seconds * PATIENCE)
+        if value:
+            return value
+        if self.link.closed:
+            raise Failure("%s: the relay closed the link" % what)
+        raise Failure("%s: not within %g s" % (what, seconds * PATIENCE))
+
+    def watch(self, condition, seconds):
+        """The value of condition() when it holds, or when the time is over or
+        the relay has closed the link."""
         deadline = time.monotonic() + seconds
         while True:
             value = condition()
-            if value:
-                return value
             left = deadline - time.monotonic()
-            if left < 0:
-                raise Failure("%s: not within %g s" % (what, seconds))
-            if self.link.closed:
-                raise Failure("%s: the relay closed the link" % what)
+            if value or left < 0 or self.link.closed:
+                return value
             self.pump(min(left, 0.05))
+
+    def settle(self):
+        """The relay has taken all that was sent before: it answers a ping."""
+        src, dst = self.IP[4], self.GATEWAY[4]
+        self.settled += 1
+        number = self.settled & 0xFFFF
+        self.send_ip(p.echo(src, dst, 0x5E77, number, b"settle"))
+        head = struct.pack("!HH", 0x5E77, number)
+        self.wait(lambda: any(x.proto == p.ICMP and x.kind == 0 and x.payload[4:8] == head
+                              for x in self.inbox), 5, "an answer to a ping")
 
     def quiet(self, seconds):
         """Pumps for a while: to see that something does not happen."""
@@ -423,13 +447,12 @@ class Tcp:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self.send_syn()
-            try:
-                wait = min(retry, max(0, deadline - time.monotonic()))
-                self.guest.wait(self._answer, wait, "an answer to the SYN")
-                return self._answer()
-            except Failure:
-                if self.guest.link.closed:
-                    raise
+            answer = self.guest.watch(self._answer,
+                                      min(retry, max(0, deadline - time.monotonic())))
+            if answer:
+                return answer
+            if self.guest.link.closed:
+                raise Failure("an answer to the SYN: the relay closed the link")
         return "silence"
 
     def _answer(self):
@@ -442,7 +465,7 @@ class Tcp:
         return None
 
     def connect(self, seconds=5):
-        answer = self.attempt(seconds)
+        answer = self.attempt(seconds * PATIENCE)
         if answer != "connected":
             raise Failure("connect to %s port %d: expected connected, saw %s" % (
                 self.dst, self.dport, answer))
@@ -562,13 +585,13 @@ class Tcp:
         """Sends the data as windows allow, with retransmission. channel takes
         a list of IP packets and gives the list that is sent instead."""
         sender = _Sender(self, data, channel, size or min(self.mss, self.peer_mss))
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * PATIENCE
         while not sender.done():
             sender.step()
             self.must_live()
             if time.monotonic() > deadline:
                 raise Failure("upload: %d of %d bytes acknowledged within %g s" % (
-                    sender.acked(), len(data), seconds))
+                    sender.acked(), len(data), seconds * PATIENCE))
         self.snd_nxt = self.snd_una
         if fin:
             self.send_fin()
@@ -661,9 +684,9 @@ class Background:
     def result(self, guest=None, seconds=30, what="the server's side"):
         if guest:
             guest.wait(self.done, seconds, what)
-        self.thread.join(seconds)
+        self.thread.join(seconds * PATIENCE)
         if not self.done():
-            raise Failure("%s: not finished within %g s" % (what, seconds))
+            raise Failure("%s: not finished within %g s" % (what, seconds * PATIENCE))
         if self.error:
             raise self.error
         return self.value

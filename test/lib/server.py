@@ -9,13 +9,13 @@ import socket
 import struct
 import threading
 
-from .case import Failure
+from .case import PATIENCE, Failure
 from .packet import family_of
 
 LINGER_RESET = struct.pack("ii", 1, 0)
 
 
-def listen(netns, addr, port=0, backlog=1024, seconds=10):
+def listen(netns, addr, port=0, backlog=1024, seconds=10 * PATIENCE):
     """A TCP listener; its accept() is bounded in time."""
     with netns.entered():
         sock = socket.socket(family_of(addr), socket.SOCK_STREAM)
@@ -26,7 +26,7 @@ def listen(netns, addr, port=0, backlog=1024, seconds=10):
     return sock
 
 
-def datagram(netns, addr, port=0, seconds=10):
+def datagram(netns, addr, port=0, seconds=10 * PATIENCE):
     with netns.entered():
         sock = socket.socket(family_of(addr), socket.SOCK_DGRAM)
     sock.bind((addr, port))
@@ -46,7 +46,7 @@ def closed_port(netns, addr):
     return sock
 
 
-def accept(listener, seconds=10):
+def accept(listener, seconds=10 * PATIENCE):
     listener.settimeout(seconds)
     try:
         sock = listener.accept()[0]
@@ -79,7 +79,7 @@ def read_all(sock):
 
 def ending(sock, seconds=5):
     """How the connection ends at the server: 'eof', 'reset' or 'nothing'."""
-    sock.settimeout(seconds)
+    sock.settimeout(seconds * PATIENCE)
     try:
         while True:
             if not sock.recv(1 << 16):

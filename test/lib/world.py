@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 
-from .case import Failure, skip_file
+from .case import PATIENCE, Failure, skip_file
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
@@ -71,6 +71,8 @@ class Process:
 
         def prepare():
             LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            for signo in (signal.SIGINT, signal.SIGQUIT):
+                signal.signal(signo, signal.SIG_DFL)  # a shell's "&" ignores them
             if netns is not None:
                 _libc("setns", netns.fd, CLONE_NEWNET)
             if before:
@@ -101,11 +103,11 @@ class Process:
     def wait(self, seconds=20):
         """The exit status; kills and fails if there is none in time."""
         try:
-            return self.popen.wait(seconds)
+            return self.popen.wait(seconds * PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill()
             raise Failure("%s did not end within %g s; it said: %s" % (
-                self.argv[0], seconds, self.err().strip()[-400:]))
+                self.argv[0], seconds * PATIENCE, self.err().strip()[-400:]))
 
     def stop(self, signo=signal.SIGTERM, seconds=5):
         if self.alive():
