@@ -409,6 +409,7 @@ int lwr__stack_init(struct lwr_stack *s, struct lwr_loop *loop,
 				 .hooks = hooks,
 				 .arg = arg,
 				 .next_link_id = 1,
+				 .next_flow_id = 1,
 				 .sharing.tick = 1 };
 	lwr__list_init(&s->links);
 	lwr__list_init(&s->drain);

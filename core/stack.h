@@ -105,6 +105,7 @@ struct lwr_stack {
 	struct lwr_sharing sharing;
 	uint64_t isn_key[2]; /* RFC 6528 */
 	uint32_t next_link_id;
+	uint64_t next_flow_id; /* of all protocols */
 	struct lwr_stats stats; /* of links that are gone, and of none */
 };
 

@@ -108,8 +108,11 @@ static void on_log(void *arg, enum lwr_level level, const char *line)
 	struct lwr_api *api = arg;
 	struct lwr_hook_set *h = &api->relay.hooks;
 
-	if (h->fn.on_log)
-		h->fn.on_log(h->arg, level, line);
+	if (!h->fn.on_log)
+		return;
+	h->inside++;
+	h->fn.on_log(h->arg, level, line);
+	h->inside--;
 }
 
 static void do_terminate(void *arg)
@@ -136,6 +139,24 @@ void lwr_relay_terminate(struct lwr_relay *relay, const char *reason)
 	api->terminate_call =
 		(struct lwr_call){ .fn = do_terminate, .arg = api };
 	(void)lwr__calls_post(&api->calls, &api->terminate_call);
+}
+
+static void end_removed(void *arg)
+{
+	struct lwr_api *api = arg;
+
+	api->later = false;
+	lwr__publish_remove_ended(&api->relay.publish);
+	lwr__api_close_removed(api);
+}
+
+void lwr__api_later(struct lwr_api *api)
+{
+	if (api->later)
+		return;
+	api->later = true;
+	api->later_call = (struct lwr_call){ .fn = end_removed, .arg = api };
+	(void)lwr__calls_post(&api->calls, &api->later_call);
 }
 
 /* ---- the end ------------------------------------------------------------- */

@@ -16,6 +16,8 @@ struct lwr_api {
 	uv_thread_t thread;
 	bool threaded;
 	bool joined; /* somebody waits for the thread */
+	struct lwr_call later_call; /* ends what a hook has removed, */
+	bool later; /* if posted */
 	struct lwr_call close_call;
 	bool closing; /* under calls.lock */
 	void (*on_closed)(void *arg);
@@ -32,6 +34,13 @@ static inline struct lwr_api *lwr__api_of(struct lwr_relay *r)
 
 /* Applies the user's network to *net. Returns 0 or -EINVAL. */
 int lwr__api_network(struct lwr_net *net, const struct lwr_network *user);
+
+/*
+ * A hook is called from the depth of some work on a flow, and what it removes
+ * may be part of that: it is marked, and ended by a call of its own.
+ */
+void lwr__api_later(struct lwr_api *api);
+void lwr__api_close_removed(struct lwr_api *api); /* links */
 
 /* The link of that number, or NULL. */
 struct lwr_link *lwr__api_link(struct lwr_relay *r, uint32_t number);

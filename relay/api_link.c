@@ -17,6 +17,7 @@ struct api_link {
 	struct lwr_api *api;
 	struct lwr_link *link; /* NULL: closing */
 	uint32_t number;
+	bool removed; /* its number is no longer known */
 };
 
 /* One call of lwr_link_add(), on its way to the loop's thread. */
@@ -226,10 +227,23 @@ static struct api_link *find(struct lwr_api *api, uint32_t number)
 
 	for (n = api->links.next; n != &api->links; n = n->next) {
 		al = LWR_CONTAINER(n, struct api_link, node);
-		if (al->number == number)
+		if (al->number == number && !al->removed)
 			return al;
 	}
 	return NULL;
+}
+
+void lwr__api_close_removed(struct lwr_api *api)
+{
+	struct lwr_list *n, *next;
+	struct api_link *al;
+
+	for (n = api->links.next; n != &api->links; n = next) {
+		next = n->next;
+		al = LWR_CONTAINER(n, struct api_link, node);
+		if (al->removed)
+			close_link(al);
+	}
 }
 
 static void do_remove(void *arg)
@@ -238,7 +252,12 @@ static void do_remove(void *arg)
 	struct api_link *al = find(rm->api, rm->number);
 
 	rm->err = al ? 0 : -ENOENT;
-	if (al)
+	if (!al)
+		return;
+	al->removed = true;
+	if (rm->api->relay.hooks.inside)
+		lwr__api_later(rm->api);
+	else
 		close_link(al);
 }
 

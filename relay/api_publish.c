@@ -50,8 +50,13 @@ int lwr_publish(struct lwr_relay *relay, uint32_t link, const char *spec,
 static void do_unpublish(void *arg)
 {
 	struct publishing *p = arg;
+	struct lwr_publish *all = &p->relay->publish;
 
-	p->err = lwr__publish_remove(&p->relay->publish, p->id);
+	p->err = lwr__publish_end(all, p->id);
+	if (p->relay->hooks.inside)
+		lwr__api_later(lwr__api_of(p->relay));
+	else
+		lwr__publish_remove_ended(all);
 }
 
 int lwr_unpublish(struct lwr_relay *relay, uint32_t id)

@@ -100,6 +100,19 @@ static bool each_udp(struct asking *a, const struct lwr_list *flows)
 	return true;
 }
 
+static bool each_client(struct asking *a, const struct lwr_link *link)
+{
+	const struct lwr_list *at = NULL;
+	struct lwr_flow_info info;
+
+	while (lwr__publish_udp_next(&a->relay->publish, link, &at, &info)) {
+		a->result++;
+		if (!a->fn(a->arg, &info))
+			return false;
+	}
+	return true;
+}
+
 static void do_flows(void *arg)
 {
 	struct asking *a = arg;
@@ -109,7 +122,7 @@ static void do_flows(void *arg)
 		if (a->link && a->link != link->number)
 			continue;
 		if (!each_tcp(a, link) || !each_udp(a, &link->udp.lru) ||
-		    !each_udp(a, &link->echo.lru))
+		    !each_udp(a, &link->echo.lru) || !each_client(a, link))
 			return;
 	}
 }

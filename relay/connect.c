@@ -385,7 +385,7 @@ static enum lwr_verdict ask(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 			    struct lwr_dest *host)
 {
 	struct lwr_flow_info info = {
-		.id = t->next_id,
+		.id = t->stack->next_flow_id,
 		.link = pkt->link->number,
 		.protocol = LWR_PROTO_TCP,
 		.guest = lwr__endpoint(&pkt->src, pkt->sport),

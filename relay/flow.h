@@ -39,11 +39,12 @@ struct lwr_flow {
 	uint32_t g2h_unit; /* of lwr__sock_unit(), or 0: not asked yet */
 	uint32_t h2g_sent; /* stream offset, modulo 2^32 */
 	uint32_t h2g_acked;
-	struct lwr_dest host; /* what it is connected to */
+	struct lwr_dest host; /* what it is connected to; a client's address */
 	int err; /* why it ended */
 	uint8_t hops; /* TTL that its connect was given; 0: the usual one */
 	bool last_chance; /* no other loopback is tried after this one */
-	bool published; /* opened by a client of the host */
+	bool published; /* opened by a client of the host, */
+	bool unasked; /* about whom the user was not asked yet, or said no */
 	uint8_t state; /* enum lwr_flow_state */
 	uint8_t g2h; /* enum lwr_half */
 	uint8_t h2g;

@@ -15,12 +15,15 @@ enum lwr_verdict lwr__hooks_flow_open(struct lwr_hook_set *h,
 				      const struct lwr_flow_info *flow,
 				      struct lwr_addr *to, uint16_t *port)
 {
-	struct lwr_endpoint e = flow->host;
+	struct lwr_endpoint e = flow->opened == LWR_H2G ? flow->guest :
+							  flow->host;
 	enum lwr_verdict v;
 
 	if (!h->fn.on_flow_open)
 		return LWR_ALLOW;
+	h->inside++;
 	v = h->fn.on_flow_open(h->arg, flow, &e);
+	h->inside--;
 	switch (v) {
 	case LWR_ALLOW:
 	case LWR_REFUSE:
@@ -40,8 +43,11 @@ enum lwr_verdict lwr__hooks_flow_open(struct lwr_hook_set *h,
 void lwr__hooks_flow_close(struct lwr_hook_set *h,
 			   const struct lwr_flow_info *flow, int err)
 {
-	if (h->fn.on_flow_close)
-		h->fn.on_flow_close(h->arg, flow, err);
+	if (!h->fn.on_flow_close)
+		return;
+	h->inside++;
+	h->fn.on_flow_close(h->arg, flow, err);
+	h->inside--;
 }
 
 void lwr__hooks_terminate(struct lwr_hook_set *h, const char *reason)
@@ -49,6 +55,9 @@ void lwr__hooks_terminate(struct lwr_hook_set *h, const char *reason)
 	if (h->terminated)
 		return;
 	h->terminated = true;
-	if (h->fn.on_terminate)
-		h->fn.on_terminate(h->arg, reason);
+	if (!h->fn.on_terminate)
+		return;
+	h->inside++;
+	h->fn.on_terminate(h->arg, reason);
+	h->inside--;
 }

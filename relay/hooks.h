@@ -10,12 +10,14 @@ struct lwr_hook_set {
 	struct lwr_hooks fn; /* NULL each: not wanted */
 	void *arg;
 	bool terminated; /* on_terminate was called */
+	unsigned inside; /* calls of hooks that have not returned */
 };
 
 struct lwr_endpoint lwr__endpoint(const struct lwr_addr *a, uint16_t port);
 
 /*
- * Asks about a flow that the relay's own rules allow; *to is where it goes.
+ * Asks about a flow that the relay's own rules allow; *to is where it goes: to
+ * the host, or of a client's, to the guest.
  * Returns LWR_ALLOW (also after a redirection), LWR_DENY or LWR_REFUSE.
  */
 enum lwr_verdict lwr__hooks_flow_open(struct lwr_hook_set *h,

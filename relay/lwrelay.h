@@ -58,6 +58,8 @@ struct lwr_network {
 
 /* ---- flows and hooks ---------------------------------------------------- */
 
+enum lwr_dir { LWR_G2H, LWR_H2G };
+
 /* What to do with a flow. */
 enum lwr_verdict {
 	LWR_ALLOW,
@@ -73,15 +75,19 @@ enum lwr_flow_phase {
 	LWR_PHASE_CLOSED,
 };
 
-/* One TCP connection, or the datagrams of one guest address and port. */
+/*
+ * One TCP connection, or the datagrams of one guest address and port, or those
+ * of one client of a published port.
+ */
 struct lwr_flow_info {
 	uint64_t id; /* never used again; 0: none, before a verdict */
 	uint32_t link;
 	uint8_t protocol; /* IANA's: 6 TCP, 17 UDP, 1 echo of either family */
 	uint8_t phase; /* enum lwr_flow_phase */
+	uint8_t opened; /* enum lwr_dir; LWR_H2G: by a client */
 	struct lwr_endpoint guest;
-	struct lwr_endpoint dest; /* as the guest wrote it */
-	struct lwr_endpoint host; /* what the host is asked for */
+	struct lwr_endpoint dest; /* as the guest wrote it; a client: sees it */
+	struct lwr_endpoint host; /* what the host is asked for; a client's own */
 	uint64_t bytes_g2h; /* payload */
 	uint64_t bytes_h2g;
 	uint64_t age_ms;
@@ -92,9 +98,11 @@ struct lwr_hooks {
 	uint32_t size;
 	/*
 	 * A guest opens a TCP connection, or writes to a UDP destination for the
-	 * first time, and the relay's own rules allow it (a published port's
-	 * connection is not asked about). For LWR_REDIRECT
-	 * *to, which is flow->host at first, is written.
+	 * first time; or a client does, of a published port, and the guest is
+	 * about to be called. The relay's own rules allow it. For LWR_REDIRECT
+	 * *to is written, which is at first flow->host, or for a client
+	 * flow->guest, of which only the port may change. A client that may not
+	 * is reset, or unheard.
 	 */
 	enum lwr_verdict (*on_flow_open)(void *arg,
 					 const struct lwr_flow_info *flow,
@@ -165,8 +173,6 @@ LWR_API void lwr_relay_terminate(struct lwr_relay *relay, const char *reason);
 
 /* Version of the library, as "0.1.0". */
 LWR_API const char *lwr_version(void);
-
-enum lwr_dir { LWR_G2H, LWR_H2G };
 
 /* ---- links -------------------------------------------------------------- */
 
@@ -315,63 +321,19 @@ LWR_API int lwr_unpublish(struct lwr_relay *relay, uint32_t id);
 /* Counters since the start, of one link or all; `*_live`, `*_pending`: now. */
 struct lwr_counters {
 	uint32_t size;
-	uint64_t frames_g2h;
-	uint64_t bytes_g2h;
-	uint64_t frames_h2g;
-	uint64_t bytes_h2g;
-	uint64_t drop_short;
-	uint64_t drop_ethertype;
-	uint64_t drop_malformed;
-	uint64_t drop_checksum;
-	uint64_t drop_proto;
-	uint64_t drop_fragment;
-	uint64_t drop_source;
-	uint64_t drop_dest;
-	uint64_t drop_memory;
-	uint64_t drop_ring_full;
-	uint64_t drop_link_refused;
-	uint64_t drop_framing;
-	uint64_t tcp_opened;
-	uint64_t tcp_refused;
-	uint64_t tcp_unreachable;
-	uint64_t tcp_timeout;
-	uint64_t tcp_limited;
-	uint64_t tcp_denied;
-	uint64_t tcp_reset_guest;
-	uint64_t tcp_reset_host;
-	uint64_t tcp_vanished;
-	uint64_t tcp_pending;
-	uint64_t tcp_live;
-	uint64_t udp_opened;
-	uint64_t udp_limited;
-	uint64_t udp_denied;
-	uint64_t udp_live;
-	uint64_t dns_queries;
-	uint64_t icmp_sent;
-	uint64_t dhcp_acks;
-	uint64_t reassembled;
-	uint64_t drop_ttl;
-	uint64_t icmp_limited;
-	uint64_t udp_full;
-	uint64_t push_full;
-	uint64_t echo_opened;
-	uint64_t echo_limited;
-	uint64_t echo_denied;
-	uint64_t echo_live;
-	uint64_t drop_size;
-	uint64_t dhcp_refused;
-	uint64_t dhcp_declined;
-	uint64_t dns_local;
-	uint64_t dns_cached;
-	uint64_t dns_failed;
-	uint64_t dns_limited;
-	uint64_t dns_tcp;
-	uint64_t dns_pending;
-	uint64_t publish_clients;
-	uint64_t publish_opened;
-	uint64_t publish_refused;
-	uint64_t publish_timeout;
-	uint64_t publish_udp_opened;
+	uint64_t frames_g2h, bytes_g2h, frames_h2g, bytes_h2g, drop_short;
+	uint64_t drop_ethertype, drop_malformed, drop_checksum, drop_proto;
+	uint64_t drop_fragment, drop_source, drop_dest, drop_memory;
+	uint64_t drop_ring_full, drop_link_refused, drop_framing, tcp_opened;
+	uint64_t tcp_refused, tcp_unreachable, tcp_timeout, tcp_limited;
+	uint64_t tcp_denied, tcp_reset_guest, tcp_reset_host, tcp_vanished;
+	uint64_t tcp_pending, tcp_live, udp_opened, udp_limited, udp_denied;
+	uint64_t udp_live, dns_queries, icmp_sent, dhcp_acks, reassembled;
+	uint64_t drop_ttl, icmp_limited, udp_full, push_full, echo_opened;
+	uint64_t echo_limited, echo_denied, echo_live, drop_size, dhcp_refused;
+	uint64_t dhcp_declined, dns_local, dns_cached, dns_failed, dns_limited;
+	uint64_t dns_tcp, dns_pending, publish_clients, publish_opened;
+	uint64_t publish_refused, publish_timeout, publish_udp_opened;
 	uint64_t publish_udp_live;
 };
 

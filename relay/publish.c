@@ -307,7 +307,7 @@ const struct lwr_published *lwr__publish_find(const struct lwr_publish *p,
 	return r;
 }
 
-int lwr__publish_remove(struct lwr_publish *p, uint32_t id)
+int lwr__publish_end(struct lwr_publish *p, uint32_t id)
 {
 	struct lwr_list *n;
 
@@ -315,12 +315,25 @@ int lwr__publish_remove(struct lwr_publish *p, uint32_t id)
 		struct lwr_published *r =
 			LWR_CONTAINER(n, struct lwr_published, node);
 
-		if (r->id == id) {
-			remove_rule(r);
+		if (r->id == id && !r->ended) {
+			r->ended = true;
 			return 0;
 		}
 	}
 	return -ENOENT;
+}
+
+void lwr__publish_remove_ended(struct lwr_publish *p)
+{
+	struct lwr_published *r;
+	struct lwr_list *n, *next;
+
+	for (n = p->rules.next; n != &p->rules; n = next) {
+		next = n->next;
+		r = LWR_CONTAINER(n, struct lwr_published, node);
+		if (r->ended)
+			remove_rule(r);
+	}
 }
 
 const struct lwr_published *lwr__publish_next(const struct lwr_publish *p,
@@ -328,8 +341,12 @@ const struct lwr_published *lwr__publish_next(const struct lwr_publish *p,
 {
 	const struct lwr_list *n = r ? r->node.next : p->rules.next;
 
-	return n == &p->rules ? NULL :
-				LWR_CONTAINER(n, struct lwr_published, node);
+	for (; n != &p->rules; n = n->next) {
+		r = LWR_CONTAINER(n, struct lwr_published, node);
+		if (!r->ended)
+			return r;
+	}
+	return NULL;
 }
 
 const char *lwr__publish_text(const struct lwr_publish_port *port,

@@ -35,6 +35,8 @@ struct lwr_publish_spec {
 int lwr__publish_parse(struct lwr_publish_spec *s, const char *text,
 		       char err[LWR_PUBLISH_ERROR]);
 
+struct lwr_flow_info;
+
 /* One listening socket. */
 struct lwr_publish_port {
 	struct lwr_watch watch;
@@ -51,6 +53,7 @@ struct lwr_published {
 	struct lwr_publish *publish;
 	struct lwr_link *link;
 	uint32_t id;
+	bool ended; /* by lwr__publish_end() */
 	struct lwr_publish_spec spec;
 	struct lwr_unix sock; /* of spec.path */
 	unsigned ports;
@@ -90,8 +93,12 @@ void lwr__publish_fini(struct lwr_publish *p);
  */
 int lwr__publish_add(struct lwr_publish *p, struct lwr_link *link,
 		     const char *text, char err[LWR_PUBLISH_ERROR]);
-/* Ends listening; TCP connections go on. Returns 0 or -ENOENT. */
-int lwr__publish_remove(struct lwr_publish *p, uint32_t id);
+/*
+ * The rule is unknown from now on; what it listens to ends with the call after
+ * that. TCP connections go on. Returns 0 or -ENOENT.
+ */
+int lwr__publish_end(struct lwr_publish *p, uint32_t id);
+void lwr__publish_remove_ended(struct lwr_publish *p);
 /* The rule after `r`, or the first for NULL; NULL at the end. */
 const struct lwr_published *lwr__publish_next(const struct lwr_publish *p,
 					      const struct lwr_published *r);
@@ -113,6 +120,15 @@ void lwr__publish_guest_seen(struct lwr_publish *p, struct lwr_link *link);
 void lwr__publish_link_down(struct lwr_publish *p, struct lwr_link *link);
 /* The link itself is no more. */
 void lwr__publish_link_gone(struct lwr_publish *p, struct lwr_link *link);
+
+/*
+ * The UDP client after *at, or the first where that is NULL, that talks to the
+ * guest of the link; *at moves on. False: there is none.
+ */
+bool lwr__publish_udp_next(const struct lwr_publish *p,
+			   const struct lwr_link *link,
+			   const struct lwr_list **at,
+			   struct lwr_flow_info *info);
 
 /* A UDP packet of a guest. True: it went to a client of a published port. */
 bool lwr__publish_udp_input(struct lwr_publish *p, const struct lwr_pkt *pkt);

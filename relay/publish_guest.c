@@ -17,6 +17,7 @@
 #include "relay/publish_priv.h"
 
 #include "platform/sock.h"
+#include "relay/hooks.h"
 #include "relay/services.h"
 
 #include <string.h>
@@ -100,6 +101,22 @@ bool lwr__publish_key(struct lwr_link *link, int six, uint16_t gport,
 	}
 	key->host = six ? net->gateway6 : net->gateway;
 	return free_port(s, taken, key, client ? client->port : 0);
+}
+
+bool lwr__publish_ask(struct lwr_hook_set *hooks, struct lwr_flow_info *info,
+		      const struct lwr_link *link, const struct lwr_key *key,
+		      const struct lwr_dest *host, uint16_t *gport)
+{
+	struct lwr_addr to = key->guest;
+
+	info->link = link->number;
+	info->opened = LWR_H2G;
+	info->guest = lwr__endpoint(&key->guest, key->gport);
+	info->dest = lwr__endpoint(&key->host, key->hport);
+	info->host = lwr__endpoint(&host->addr, host->port);
+	/* Another guest would have to be looked for. */
+	return lwr__hooks_flow_open(hooks, info, &to, gport) == LWR_ALLOW &&
+	       lwr__addr_equal(&to, &key->guest) && *gport != 0;
 }
 
 void lwr__publish_wait(struct lwr_publish *p)

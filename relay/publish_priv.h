@@ -6,6 +6,9 @@
 #include "relay/policy.h"
 #include "relay/publish.h"
 
+struct lwr_flow_info;
+struct lwr_hook_set;
+
 enum {
 	LWR_PUBLISH_STEP_MS = 50, /* between looks at who waits */
 	LWR_PUBLISH_BUF = 65536, /* bytes of p->buf */
@@ -27,6 +30,13 @@ int lwr__publish_choose(struct lwr_publish *p, struct lwr_link *link, bool six,
 bool lwr__publish_key(struct lwr_link *link, int six, uint16_t gport,
 		      const struct lwr_dest *client,
 		      const struct lwr_demux *taken, struct lwr_key *key);
+/*
+ * Asks the user about a client, `host`, of the tuple `key`; info has id and
+ * protocol. False: it may not; else *gport, the guest's, may have changed.
+ */
+bool lwr__publish_ask(struct lwr_hook_set *hooks, struct lwr_flow_info *info,
+		      const struct lwr_link *link, const struct lwr_key *key,
+		      const struct lwr_dest *host, uint16_t *gport);
 /* Runs the timer as long as somebody waits. */
 void lwr__publish_wait(struct lwr_publish *p);
 

@@ -26,29 +26,45 @@ static struct lwr_stats *stats_of(const struct lwr_flow *f)
 	return &f->conn.link->stats;
 }
 
-/* While it waits, the conn's key holds the client and the guest's port. */
-static void note_client(struct lwr_flow *f, uint16_t gport,
-			const struct lwr_dest *client)
+/* The guest's address, and who it sees; false: no port is free for that. */
+static bool make_key(const struct lwr_flow *f, int six, uint16_t gport,
+		     struct lwr_key *key)
 {
-	struct lwr_key *key = &f->conn.demux.key;
+	return lwr__publish_key(f->conn.link, six, gport,
+				f->host.port ? &f->host : NULL, NULL, key);
+}
 
-	key->gport = gport;
-	if (!client)
-		return;
-	key->host = client->addr;
-	key->hport = client->port;
+/* The user's word. False: no; else *gport may be another. */
+static bool allowed(struct lwr_flow *f, const struct lwr_key *key,
+		    uint16_t *gport)
+{
+	struct lwr_flow_info info = {
+		.id = f->id,
+		.protocol = LWR_PROTO_TCP,
+	};
+
+	if (lwr__publish_ask(f->tcp->hooks, &info, f->conn.link, key, &f->host,
+			     gport)) {
+		f->unasked = false;
+		return true;
+	}
+	stats_of(f)->tcp_denied++;
+	return false;
 }
 
 static void call(struct lwr_flow *f, int six)
 {
-	const struct lwr_key *noted = &f->conn.demux.key;
-	struct lwr_dest client = { noted->host, noted->hport };
 	struct lwr_link *link = f->conn.link;
+	uint16_t gport = f->conn.demux.key.gport;
 	struct lwr_key key;
 
-	if (!lwr__publish_key(link, six, noted->gport,
-			      client.port ? &client : NULL, NULL, &key)) {
+	if (!make_key(f, six, gport, &key)) {
 		stats_of(f)->tcp_limited++;
+		lwr__flow_kill(f, true);
+		return;
+	}
+	if (!allowed(f, &key, &gport) ||
+	    (gport != key.gport && !make_key(f, six, gport, &key))) {
 		lwr__flow_kill(f, true);
 		return;
 	}
@@ -65,8 +81,7 @@ static void call(struct lwr_flow *f, int six)
 /* Calls the guest if that is possible now. */
 static bool try_call(struct lwr_publish *p, struct lwr_flow *f)
 {
-	const struct lwr_key *noted = &f->conn.demux.key;
-	bool six = noted->hport && !lwr__addr_is4(&noted->host);
+	bool six = f->host.port && !lwr__addr_is4(&f->host.addr);
 	int use = lwr__publish_choose(p, f->conn.link, six, f->at_ms);
 
 	if (use >= 0)
@@ -94,10 +109,13 @@ void lwr__publish_client(struct lwr_publish_port *port, int fd,
 		return;
 	}
 	f->published = true;
+	f->unasked = true;
 	f->state = LWR_FLOW_WAITING;
 	f->at_ms = lwr__loop_now(p->stack->loop); /* since then */
 	f->writable = true;
-	note_client(f, port->gport, client);
+	f->conn.demux.key.gport = port->gport; /* the rest follows */
+	if (client)
+		f->host = *client;
 	if (try_call(p, f))
 		return;
 	lwr__list_append(&p->waiting, &f->node);

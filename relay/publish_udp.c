@@ -19,6 +19,8 @@
 #include "relay/publish_priv.h"
 
 #include "platform/sock_listen.h"
+#include "relay/hooks.h"
+#include "relay/tcp.h"
 #include "relay/udp.h"
 
 #include "lwip/pbuf.h"
@@ -42,12 +44,16 @@ struct held {
 
 struct client {
 	struct lwr_demux_node by_client;
-	struct lwr_demux_node by_guest; /* in `guests` unless waiting */
+	struct lwr_demux_node by_guest; /* in `guests` if OPEN */
 	struct lwr_list age; /* p->udp_lru or ->udp_waiting */
 	struct lwr_publish_port *port;
 	struct lwr_sock_ends ends;
+	uint64_t id; /* of the flow, for the user */
+	uint64_t bytes_g2h; /* payload */
+	uint64_t bytes_h2g;
+	uint64_t opened_ms;
 	uint64_t used_ms;
-	bool waiting;
+	enum { WAITING, OPEN, DENIED } state;
 	unsigned n_held;
 	struct held *held; /* the oldest first */
 };
@@ -152,7 +158,7 @@ static void touch(struct lwr_publish *p, struct client *c)
 static void end(struct lwr_publish *p, struct client *c)
 {
 	lwr__demux_remove(&p->clients, &c->by_client);
-	if (!c->waiting)
+	if (c->state == OPEN)
 		lwr__demux_remove(&p->guests, &c->by_guest);
 	lwr__list_remove(&c->age);
 	drop_held(c, false);
@@ -187,18 +193,54 @@ static void make_room(struct lwr_publish *p, struct lwr_link *link)
 	end(p, LWR_CONTAINER(l->next, struct client, age));
 }
 
+static struct lwr_dest address_of(const struct client *c)
+{
+	const struct lwr_key *k = &c->by_client.key;
+
+	return (struct lwr_dest){ k->host, k->hport };
+}
+
+/* The tuple that the guest sees; false: no port is free for it. */
+static bool make_key(struct lwr_publish *p, struct client *c, int six,
+		     uint16_t gport)
+{
+	struct lwr_dest client = address_of(c);
+
+	return lwr__publish_key(link_of(c), six, gport, &client, &p->guests,
+				&c->by_guest.key);
+}
+
+/* The user's word on a client whose tuple is made. */
+static bool allowed(struct lwr_publish *p, struct client *c, int six)
+{
+	struct lwr_flow_info info = {
+		.id = c->id,
+		.protocol = LWR_PROTO_UDP,
+	};
+	struct lwr_dest client = address_of(c);
+	uint16_t gport = c->port->gport;
+
+	return lwr__publish_ask(p->tcp->hooks, &info, link_of(c),
+				&c->by_guest.key, &client, &gport) &&
+	       (gport == c->port->gport || make_key(p, c, six, gport));
+}
+
 /* Gives the client its source towards the guest, if that can be now. */
 static void settle(struct lwr_publish *p, struct client *c)
 {
-	const struct lwr_key *from = &c->by_client.key;
-	struct lwr_dest client = { from->host, from->hport };
-	bool six = !lwr__addr_is4(&client.addr);
+	bool six = !lwr__addr_is4(&c->by_client.key.host);
 	int use = lwr__publish_choose(p, link_of(c), six, c->used_ms);
 
-	if (use < 0 || !lwr__publish_key(link_of(c), use, c->port->gport,
-					 &client, &p->guests, &c->by_guest.key))
+	if (use < 0 || !make_key(p, c, use, c->port->gport))
 		return;
-	c->waiting = false;
+	if (!allowed(p, c, use)) {
+		c->state = DENIED;
+		link_of(c)->stats.udp_denied += c->n_held;
+		drop_held(c, false);
+		touch(p, c);
+		return;
+	}
+	c->state = OPEN;
 	lwr__demux_add(&p->guests, &c->by_guest);
 	touch(p, c);
 	drop_held(c, true);
@@ -217,8 +259,9 @@ static struct client *new_client(struct lwr_publish *p,
 		return NULL;
 	c->port = port;
 	c->ends = *ends;
-	c->used_ms = now_of(p);
-	c->waiting = true;
+	c->id = p->stack->next_flow_id++;
+	c->opened_ms = c->used_ms = now_of(p);
+	c->state = WAITING;
 	c->by_client.key = *key;
 	lwr__demux_add(&p->clients, &c->by_client);
 	lwr__list_init(&c->age);
@@ -258,7 +301,7 @@ void lwr__publish_udp_look(struct lwr_publish *p, struct lwr_link *link)
 		if (link && link_of(c) != link)
 			continue;
 		settle(p, c);
-		if (c->waiting && now_of(p) - c->used_ms >= wait)
+		if (c->state == WAITING && now_of(p) - c->used_ms >= wait)
 			end(p, c);
 	}
 }
@@ -294,7 +337,12 @@ static void input(struct lwr_publish_port *port,
 		port->rule->link->stats.drop_memory++;
 		return;
 	}
-	if (c->waiting) {
+	if (c->state == DENIED) { /* and asked about again when it expired */
+		link_of(c)->stats.udp_denied++;
+		return;
+	}
+	c->bytes_h2g += n;
+	if (c->state == WAITING) {
 		hold(c, p->buf, n, seg);
 		lwr__publish_wait(p);
 		return;
@@ -354,8 +402,51 @@ bool lwr__publish_udp_input(struct lwr_publish *p, const struct lwr_pkt *pkt)
 				 pkt->l4_len - UDP_HLEN, seg, &c->ends);
 	if (r < 0)
 		pkt->link->stats.drop_memory++;
+	c->bytes_g2h += pkt->l4_len - UDP_HLEN;
 	touch(p, c);
 	return true;
+}
+
+/* ---- for the user -------------------------------------------------------- */
+
+static void info_of(const struct lwr_publish *p, const struct client *c,
+		    struct lwr_flow_info *info)
+{
+	const struct lwr_key *k = &c->by_guest.key;
+	struct lwr_dest client = address_of(c);
+
+	*info = (struct lwr_flow_info){
+		.id = c->id,
+		.link = link_of(c)->number,
+		.protocol = LWR_PROTO_UDP,
+		.phase = LWR_PHASE_OPEN,
+		.opened = LWR_H2G,
+		.guest = lwr__endpoint(&k->guest, k->gport),
+		.dest = lwr__endpoint(&k->host, k->hport),
+		.host = lwr__endpoint(&client.addr, client.port),
+		.bytes_g2h = c->bytes_g2h,
+		.bytes_h2g = c->bytes_h2g,
+		.age_ms = now_of(p) - c->opened_ms,
+	};
+}
+
+bool lwr__publish_udp_next(const struct lwr_publish *p,
+			   const struct lwr_link *link,
+			   const struct lwr_list **at,
+			   struct lwr_flow_info *info)
+{
+	const struct lwr_list *n = *at ? (*at)->next : p->udp_lru.next;
+	const struct client *c;
+
+	for (; n != &p->udp_lru; n = n->next) {
+		c = LWR_CONTAINER(n, struct client, age);
+		if (link_of(c) != link || c->state != OPEN)
+			continue;
+		*at = n;
+		info_of(p, c, info);
+		return true;
+	}
+	return false;
 }
 
 /* ---- life ---------------------------------------------------------------- */

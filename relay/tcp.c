@@ -86,6 +86,7 @@ void lwr__tcp_info(const struct lwr_conn *c, struct lwr_flow_info *info)
 		.phase = f->state == LWR_FLOW_OPEN ? LWR_PHASE_OPEN :
 			 f->state == LWR_FLOW_DEAD ? LWR_PHASE_CLOSED :
 						     LWR_PHASE_CONNECTING,
+		.opened = f->published ? LWR_H2G : LWR_G2H,
 		.guest = lwr__endpoint(&k->guest, k->gport),
 		.dest = lwr__endpoint(&k->host, k->hport),
 		.host = lwr__endpoint(&f->host.addr, f->host.port),
@@ -99,7 +100,7 @@ static void tell_closed(struct lwr_flow *f)
 {
 	struct lwr_flow_info info;
 
-	if (!f->tcp->hooks->fn.on_flow_close || f->published)
+	if (!f->tcp->hooks->fn.on_flow_close || f->unasked)
 		return;
 	lwr__tcp_info(&f->conn, &info);
 	lwr__hooks_flow_close(f->tcp->hooks, &info, f->err);
@@ -165,7 +166,7 @@ struct lwr_flow *lwr__flow_new(struct lwr_tcp *t, struct lwr_link *link, int fd)
 	}
 	f->tcp = t;
 	f->conn.link = link;
-	f->id = t->next_id++;
+	f->id = t->stack->next_flow_id++;
 	f->opened_ms = lwr__loop_now(t->stack->loop);
 	lwr__list_init(&f->node);
 	lwr__list_init(&f->on_ready);
@@ -454,9 +455,7 @@ static void on_pending_timer(struct lwr_timer *timer)
 int lwr__tcp_init(struct lwr_tcp *t, struct lwr_stack *stack,
 		  struct lwr_dns_server *dns, struct lwr_hook_set *hooks)
 {
-	*t = (struct lwr_tcp){
-		.stack = stack, .dns = dns, .hooks = hooks, .next_id = 1
-	};
+	*t = (struct lwr_tcp){ .stack = stack, .dns = dns, .hooks = hooks };
 	lwr__chunk_init(&t->chunks, stack->config->max_buffer);
 	lwr__list_init(&t->ready);
 	lwr__list_init(&t->pending);

@@ -34,7 +34,6 @@ struct lwr_tcp {
 	struct lwr_timer alive_timer;
 	uint32_t flows; /* pending and established */
 	uint32_t connects; /* of those, not established yet */
-	uint64_t next_id;
 	uint64_t limit_logged_ms; /* when a limit was last logged; 0: never */
 };
 

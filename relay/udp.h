@@ -33,7 +33,6 @@ enum lwr_udp_class {
 struct lwr_udp {
 	struct lwr_stack *stack;
 	struct lwr_hook_set *hooks; /* NULL: none */
-	uint64_t next_id;
 	bool echo; /* its flows are of ICMP echo */
 	bool warned; /* that the host forbids echo sockets */
 	uint32_t limit; /* flows */

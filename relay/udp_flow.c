@@ -261,7 +261,7 @@ struct lwr_udp_flow *lwr__udp_flow_new(struct lwr_udp *u, struct lwr_link *link,
 	if (!f)
 		return NULL;
 	f->udp = u;
-	f->id = u->next_id++;
+	f->id = u->stack->next_flow_id++;
 	f->opened_ms = lwr__loop_now(u->stack->loop);
 	f->link = link;
 	lwr__list_init(&f->age);

@@ -66,7 +66,7 @@ enum lwr_verdict lwr__udp_ask(struct lwr_udp *u, const struct lwr_pkt *pkt,
 	if (f && known(f, dest, host))
 		return LWR_ALLOW;
 	info = (struct lwr_flow_info){
-		.id = f ? f->id : u->next_id,
+		.id = f ? f->id : u->stack->next_flow_id,
 		.link = pkt->link->number,
 		.protocol = LWR_PROTO_UDP,
 		.guest = lwr__endpoint(&guest.addr, guest.port),

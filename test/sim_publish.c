@@ -317,7 +317,130 @@ static void publish_with_losses_both_ways(void **state)
 	done(w);
 }
 
+/* ---- the user's word ----------------------------------------------------- */
+
+static struct {
+	enum lwr_verdict answer;
+	struct lwr_endpoint to; /* port 0: unchanged */
+	unsigned opened, closed;
+	struct lwr_flow_info first, last;
+	int err;
+} hook;
+
+static enum lwr_verdict on_open(void *arg, const struct lwr_flow_info *flow,
+				struct lwr_endpoint *to)
+{
+	(void)arg;
+	hook.opened++;
+	hook.first = *flow;
+	assert_memory_equal(to, &flow->guest, sizeof(*to));
+	if (hook.to.port)
+		*to = hook.to;
+	return hook.answer;
+}
+
+static void on_close(void *arg, const struct lwr_flow_info *flow, int err)
+{
+	(void)arg;
+	hook.closed++;
+	hook.last = *flow;
+	hook.err = err;
+}
+
+static struct fake_world *asked(enum lwr_verdict answer)
+{
+	struct fake_world *w = published();
+
+	memset(&hook, 0, sizeof(hook));
+	hook.answer = answer;
+	w->hooks.fn.on_flow_open = on_open;
+	w->hooks.fn.on_flow_close = on_close;
+	return w;
+}
+
+static void hook_is_told_of_a_client(void **state)
+{
+	struct fake_world *w = asked(LWR_ALLOW);
+	struct lwr_addr from = client4(), guest;
+	struct fake_host *h;
+
+	(void)state;
+	fake_plan(CLIENT)->send = 3000;
+	fake_plan(CLIENT)->fin_after_send = true;
+	s.opts.send = 2000;
+	s.opts.fin_after_send = true;
+	w->guest.vanished = true; /* it cannot read the questions */
+	h = client(CLIENT, false);
+	fake_run(1500);
+	assert_int_equal(hook.opened, 0); /* the guest is not there yet */
+	w->guest.vanished = false;
+	know(w, 0);
+	lwr__publish_guest_seen(&s.publish, &w->wire.link);
+	assert_int_equal(hook.opened, 1);
+	assert_int_equal(hook.first.opened, LWR_H2G);
+	assert_int_equal(hook.first.protocol, 6);
+	assert_int_equal(hook.first.guest.port, GPORT);
+	guest = w->wire.link.guest[0].addr;
+	assert_memory_equal(hook.first.guest.addr, guest.b, 16);
+	assert_memory_equal(hook.first.host.addr, from.b, 16);
+	assert_int_equal(hook.first.host.port, CLIENT);
+	world_until(w, LONG_MS, h->got == 2000 && h->eof);
+	done(w);
+	assert_int_equal(hook.closed, 1);
+	assert_int_equal(hook.err, 0);
+	assert_int_equal(hook.last.id, hook.first.id);
+	assert_int_equal(hook.last.opened, LWR_H2G);
+	assert_int_equal(hook.last.bytes_h2g, 3000);
+	assert_int_equal(hook.last.bytes_g2h, 2000);
+}
+
+static void hook_that_denies_a_client_resets_it(void **state)
+{
+	static const enum lwr_verdict no[] = { LWR_DENY, LWR_REFUSE,
+					       LWR_TERMINATE };
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct fake_world *w = asked(no[i]);
+		struct fake_host *h;
+
+		know(w, 0);
+		h = client(CLIENT, false);
+		assert_true(h->reset);
+		fake_run(100);
+		assert_int_equal(w->guest.conns, 0);
+		assert_int_equal(w->wire.link.stats.tcp_denied, 1);
+		assert_int_equal(hook.opened, 1);
+		assert_int_equal(hook.closed, 0);
+		done(w);
+		assert_int_equal(world_teardown(state), 0);
+	}
+}
+
+static void hook_may_lead_a_client_to_another_port(void **state)
+{
+	struct fake_world *w = asked(LWR_REDIRECT);
+	struct lwr_addr guest;
+
+	(void)state;
+	know(w, 0);
+	guest = w->wire.link.guest[0].addr;
+	hook.to = lwr__endpoint(&guest, 8080);
+	(void)client(CLIENT, false);
+	world_until(w, LONG_MS, served(w));
+	assert_int_equal(served(w)->gport, 8080);
+	/* But not to another guest. */
+	guest.b[15] ^= 1;
+	hook.to = lwr__endpoint(&guest, 8080);
+	assert_true(client(CLIENT + 1, false)->reset);
+	assert_int_equal(w->wire.link.stats.tcp_denied, 1);
+	guest_reset(served(w));
+	done(w);
+}
+
 static const struct CMUnitTest tests[] = {
+	WORLD_TEST(hook_is_told_of_a_client),
+	WORLD_TEST(hook_that_denies_a_client_resets_it),
+	WORLD_TEST(hook_may_lead_a_client_to_another_port),
 	WORLD_TEST(publish_carries_both_streams),
 	WORLD_TEST(publish_refused_resets_the_client_at_once),
 	WORLD_TEST(publish_guest_half_closes_first),

@@ -369,6 +369,182 @@ static void ports_are_published_and_taken_back(void **state)
 	lwr_port_free(port);
 }
 
+/* ---- clients of published ports, and what hooks may do --------------------- */
+
+enum { DPORT = 36 }; /* of TCP or UDP in an Ethernet frame of IPv4 */
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	struct lwr_relay *relay;
+	enum lwr_verdict answer;
+	uint32_t remove; /* a link, or */
+	uint32_t unpublish; /* a rule */
+	int removed;
+	unsigned asked;
+	struct lwr_flow_info flow;
+} word = { .lock = PTHREAD_MUTEX_INITIALIZER,
+	   .cond = PTHREAD_COND_INITIALIZER };
+
+static enum lwr_verdict on_client(void *arg, const struct lwr_flow_info *flow,
+				  struct lwr_endpoint *to)
+{
+	enum lwr_verdict v;
+
+	(void)arg;
+	pthread_mutex_lock(&word.lock);
+	word.asked++;
+	word.flow = *flow;
+	if (word.remove)
+		word.removed = lwr_link_remove(word.relay, word.remove);
+	if (word.unpublish)
+		word.removed = lwr_unpublish(word.relay, word.unpublish);
+	to->port = 8080;
+	v = word.answer;
+	pthread_cond_signal(&word.cond);
+	pthread_mutex_unlock(&word.lock);
+	return v;
+}
+
+/* A guest that is known by its ARP, whose ports are published. */
+static struct lwr_port *open_published(uint32_t *number)
+{
+	static const struct lwr_hooks hooks = { .size = sizeof(hooks),
+						.on_flow_open = on_client };
+	struct lwr_relay_options o = { .size = sizeof(o), .hooks = &hooks };
+	struct lwr_port *port;
+
+	word.asked = 0;
+	assert_int_equal(lwr_relay_open(&o, &word.relay), 0);
+	port = add_port(word.relay, number);
+	ask_and_be_answered(port);
+	return port;
+}
+
+static void say_next(enum lwr_verdict v, uint32_t unpublish, uint32_t remove)
+{
+	pthread_mutex_lock(&word.lock);
+	word.answer = v;
+	word.unpublish = unpublish;
+	word.remove = remove;
+	word.removed = -1;
+	pthread_mutex_unlock(&word.lock);
+}
+
+static uint16_t publish(uint32_t number, const char *spec, uint32_t *id)
+{
+	uint16_t chosen;
+
+	assert_int_equal(
+		lwr_publish(word.relay, number, spec, id, &chosen, NULL, 0), 0);
+	return chosen;
+}
+
+/* A client of a published port, who has said something. */
+static int client(int type, uint16_t chosen)
+{
+	int fd = socket(AF_INET, type, 0);
+	struct sockaddr_in sin = { .sin_family = AF_INET };
+
+	sin.sin_port = htons(chosen);
+	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	(void)send(fd, "x", 1, MSG_NOSIGNAL);
+	return fd;
+}
+
+static void wait_asked(unsigned times)
+{
+	pthread_mutex_lock(&word.lock);
+	while (word.asked < times)
+		pthread_cond_wait(&word.cond, &word.lock);
+	pthread_mutex_unlock(&word.lock);
+}
+
+/* The port to which the guest's next packet of a protocol goes. */
+static uint16_t next_dport(struct lwr_port *port, uint8_t protocol)
+{
+	uint8_t buf[1600];
+	struct iovec in = { buf, sizeof(buf) };
+	struct lwr_port_buf b = { &in, 1, 0 };
+
+	do {
+		assert_int_equal(lwr_port_wait(port, LWR_H2G, 10000), 1);
+		assert_int_equal(lwr_link_pop(port, &b, 1), 1);
+	} while (buf[12] != 8 || buf[13] != 0 || buf[23] != protocol);
+	return (uint16_t)(buf[DPORT] << 8 | buf[DPORT + 1]);
+}
+
+static bool is_clients(void *arg, const struct lwr_flow_info *flow)
+{
+	*(unsigned *)arg += flow->opened == LWR_H2G;
+	return true;
+}
+
+static void clients_are_asked_about(void **state)
+{
+	unsigned seen_flows = 0;
+	struct lwr_port *port;
+	uint32_t number, id;
+	int tcp, udp, no;
+	char byte;
+
+	(void)state;
+	port = open_published(&number);
+	say_next(LWR_REDIRECT, 0, 0);
+	tcp = client(SOCK_STREAM, publish(number, "127.0.0.1:0:80", &id));
+	assert_int_equal(next_dport(port, 6), 8080);
+	udp = client(SOCK_DGRAM, publish(number, "127.0.0.1:0:80/udp", &id));
+	assert_int_equal(next_dport(port, 17), 8080);
+	assert_int_equal(word.flow.protocol, 17);
+	assert_int_equal(word.flow.opened, LWR_H2G);
+	assert_int_equal(word.flow.guest.port, 80);
+	assert_true(lwr_flows_each(word.relay, number, is_clients,
+				   &seen_flows) >= 2);
+	assert_int_equal(seen_flows, 2);
+	say_next(LWR_DENY, 0, 0);
+	no = client(SOCK_STREAM, publish(number, "127.0.0.1:0:81", &id));
+	assert_int_equal(recv(no, &byte, 1, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+	assert_int_equal(word.asked, 3);
+	close(no);
+	close(udp);
+	close(tcp);
+	lwr_relay_close(word.relay, NULL, NULL);
+	lwr_port_free(port);
+}
+
+/* What a hook is asked about may end under it, whatever it answers. */
+static void removes_what_it_is_asked_about(int type, const char *spec)
+{
+	uint32_t number, id;
+	struct lwr_port *port = open_published(&number);
+	uint16_t chosen = publish(number, spec, &id);
+	int fd[2];
+
+	say_next(LWR_ALLOW, id, 0);
+	fd[0] = client(type, chosen);
+	wait_asked(1);
+	assert_int_equal(word.removed, 0);
+	assert_int_equal(lwr_unpublish(word.relay, id), -ENOENT);
+	say_next(LWR_ALLOW, 0, number);
+	fd[1] = client(type, publish(number, spec, &id));
+	wait_asked(2);
+	assert_int_equal(word.removed, 0);
+	assert_int_equal(lwr_link_remove(word.relay, number), -ENOENT);
+	close(fd[0]);
+	close(fd[1]);
+	lwr_relay_close(word.relay, NULL, NULL);
+	lwr_port_free(port);
+}
+
+static void hooks_may_remove_what_they_are_asked_about(void **state)
+{
+	(void)state;
+	removes_what_it_is_asked_about(SOCK_STREAM, "127.0.0.1:0:80");
+	removes_what_it_is_asked_about(SOCK_DGRAM, "127.0.0.1:0:80/udp");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -382,6 +558,8 @@ int main(void)
 		cmocka_unit_test(hundreds_of_guests_have_the_same_addresses),
 		cmocka_unit_test(close_ends_threads_in_push_and_in_wait),
 		cmocka_unit_test(ports_are_published_and_taken_back),
+		cmocka_unit_test(clients_are_asked_about),
+		cmocka_unit_test(hooks_may_remove_what_they_are_asked_about),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
