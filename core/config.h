@@ -14,13 +14,15 @@ enum {
 	LWR_DNS_NAMES_MAX = 32,
 	LWR_DOMAIN_MAX = 255,
 	LWR_LEASES_MAX = 64,
+	LWR_DNS_CACHE_MAX = 1000000,
+	LWR_HOST_NAME_MAX = 63, /* RFC 1123 2.1: one label */
 };
 
 /* An address, of either family, that only one hardware address may have. */
 struct lwr_lease {
 	uint8_t mac[6];
 	struct lwr_addr addr;
-	const char *name; /* host name by DHCP, borrowed; NULL: none */
+	char name[LWR_HOST_NAME_MAX + 1]; /* host name by DHCP; "": none */
 };
 
 /* What one guest may use of the relay; 0: the relay's own limits only. */

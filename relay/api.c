@@ -9,6 +9,7 @@
  * So a user's loop never keeps a handle of ours after on_closed, whatever failed.
  */
 #include "relay/api.h"
+#include "relay/options_link.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -34,7 +35,24 @@ static int copy_sized(void *to, size_t size, const void *from, uint32_t have)
 	return 0;
 }
 
-int lwr__api_network(struct lwr_net *net, const struct lwr_network *user)
+/* The i-th text of a list that ends with NULL, or may be NULL itself. */
+static const char *text_at(const char *const *list, unsigned i)
+{
+	return list ? list[i] : NULL;
+}
+
+static int set_leases(struct lwr_net *net, const char *const *lease, char *why)
+{
+	int err = 0;
+
+	net->leases = 0; /* those of the relay are in its own network */
+	for (unsigned i = 0; text_at(lease, i) && !err; i++)
+		err = lwr__lease_parse(net, lease[i], why);
+	return err;
+}
+
+int lwr__api_network(struct lwr_net *net, const struct lwr_network *user,
+		     char why[LWR_ERROR_TEXT])
 {
 	struct lwr_network n;
 	struct lwr_prefix p;
@@ -52,13 +70,15 @@ int lwr__api_network(struct lwr_net *net, const struct lwr_network *user)
 			      0;
 	if (!err && n.mtu && (n.mtu < LWR_MTU_MIN || n.mtu > LWR_MTU_MAX))
 		err = -EINVAL;
-	if (err)
+	if (err) {
+		snprintf(why, LWR_ERROR_TEXT, "an impossible network");
 		return err;
+	}
 	net->mtu = n.mtu;
 	net->ipv6 = !n.no_ipv6;
 	net->host_loopback = n.host_loopback;
 	net->dns_intercept = n.dns_intercept;
-	return 0;
+	return set_leases(net, n.leases, why);
 }
 
 static void set_u32(uint32_t *field, uint32_t value)
@@ -67,27 +87,50 @@ static void set_u32(uint32_t *field, uint32_t value)
 		*field = value;
 }
 
-static int set_resolvers(struct lwr_config *c, const char *const *dns)
+static int set_dns(struct lwr_config *c, const struct lwr_relay_options *o,
+		   char *why)
 {
 	int err = 0;
 
-	for (; dns && *dns && !err; dns++)
-		err = lwr__config_resolver(c, *dns);
+	for (unsigned i = 0; text_at(o->dns, i) && !err; i++)
+		err = lwr__resolver_parse(c, o->dns[i], why);
+	for (unsigned i = 0; text_at(o->dns_names, i) && !err; i++)
+		err = lwr__dns_name_parse(c, o->dns_names[i], why);
+	set_u32(&c->dns_cache, o->dns_cache);
+	if (o->no_dns_cache)
+		c->dns_cache = 0;
 	return err;
 }
 
-static int set_config(struct lwr_config *c, const struct lwr_relay_options *o)
+static int set_outbound(struct lwr_config *c, const char *const *from,
+			char *why)
+{
+	int err = 0;
+
+	for (unsigned i = 0; text_at(from, i) && !err; i++)
+		err = lwr__outbound_parse(&c->outbound, from[i], why);
+	return err;
+}
+
+static int set_config(struct lwr_config *c, const struct lwr_relay_options *o,
+		      char *why)
 {
 	uint32_t ring = o->ring_frames;
 	int err = 0;
 
 	lwr__config_init(c);
 	if (o->network)
-		err = lwr__api_network(&c->net, o->network);
+		err = lwr__api_network(&c->net, o->network, why);
 	if (!err)
-		err = set_resolvers(c, o->dns);
-	if (ring & (ring - 1) || o->log_level > LWR_LOG_DEBUG)
+		err = set_dns(c, o, why);
+	if (!err)
+		err = set_outbound(c, o->outbound, why);
+	if (!err && (ring & (ring - 1) || o->log_level > LWR_LOG_DEBUG ||
+		     o->dns_cache > LWR_DNS_CACHE_MAX)) {
+		snprintf(why, LWR_ERROR_TEXT,
+			 "an impossible ring_frames, log_level or dns_cache");
 		err = -EINVAL;
+	}
 	set_u32(&c->connect_timeout_ms, o->connect_timeout_ms);
 	set_u32(&c->keep_alive_s, o->keep_alive_s);
 	set_u32(&c->udp_timeout_s, o->udp_timeout_s);
@@ -318,11 +361,20 @@ err_undo_api:
 	return err;
 }
 
+static int complain(const struct lwr_relay_options *o, int err, const char *why)
+{
+	if (o->error && o->error_size)
+		snprintf(o->error, o->error_size, "%s",
+			 why[0] ? why : strerror(-err));
+	return err;
+}
+
 int lwr_relay_open(const struct lwr_relay_options *options,
 		   struct lwr_relay **relay)
 {
 	static const struct lwr_relay_options none = { .size = sizeof(none) };
 	struct opening o = { .err = 0 };
+	char why[LWR_ERROR_TEXT] = "";
 	struct lwr_api *api;
 	int err;
 
@@ -332,10 +384,11 @@ int lwr_relay_open(const struct lwr_relay_options *options,
 	if (!err && o.options.hooks)
 		err = copy_sized(&o.hooks, sizeof(o.hooks), o.options.hooks,
 				 o.options.hooks->size);
-	if (!err)
-		err = set_config(&o.config, &o.options);
 	if (err)
 		return err;
+	err = set_config(&o.config, &o.options, why);
+	if (err)
+		return complain(&o.options, err, why);
 	api = calloc(1, sizeof(*api));
 	if (!api)
 		return -ENOMEM;
@@ -343,7 +396,8 @@ int lwr_relay_open(const struct lwr_relay_options *options,
 	api->threaded = !o.options.loop;
 	api->uv = api->threaded ? &api->own : o.options.loop;
 	err = api->threaded ? start_thread(&o) : start(&o);
-	if (!err)
-		*relay = &api->relay;
-	return err;
+	if (err)
+		return complain(&o.options, err, "");
+	*relay = &api->relay;
+	return 0;
 }

@@ -4,6 +4,7 @@
 #define LWR_RELAY_API_H
 
 #include "platform/calls.h"
+#include "relay/link_open.h"
 #include "relay/relay.h"
 
 struct lwr_api {
@@ -32,8 +33,9 @@ static inline struct lwr_api *lwr__api_of(struct lwr_relay *r)
 	return LWR_CONTAINER(r, struct lwr_api, relay);
 }
 
-/* Applies the user's network to *net. Returns 0 or -EINVAL. */
-int lwr__api_network(struct lwr_net *net, const struct lwr_network *user);
+/* Applies the user's network to *net. Returns 0, or -EINVAL and why. */
+int lwr__api_network(struct lwr_net *net, const struct lwr_network *user,
+		     char why[LWR_ERROR_TEXT]);
 
 /*
  * A hook is called from the depth of some work on a flow, and what it removes

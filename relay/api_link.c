@@ -46,9 +46,10 @@ static int copy_options(struct lwr_link_options *to,
 	return to->frames & (to->frames - 1) ? -EINVAL : 0;
 }
 
-static int set_net(struct lwr_net *net, const struct lwr_link_options *o)
+static int set_net(struct lwr_net *net, const struct lwr_link_options *o,
+		   char *why)
 {
-	int err = o->network ? lwr__api_network(net, o->network) : 0;
+	int err = o->network ? lwr__api_network(net, o->network, why) : 0;
 
 	if (err)
 		return err;
@@ -133,7 +134,8 @@ static void do_add(void *arg)
 }
 
 static struct api_link *new_link(struct lwr_api *api,
-				 const struct lwr_link_options *o, int *err)
+				 const struct lwr_link_options *o, char *why,
+				 int *err)
 {
 	struct api_link *al = calloc(1, sizeof(*al));
 
@@ -143,7 +145,7 @@ static struct api_link *new_link(struct lwr_api *api,
 	al->api = api;
 	al->net = api->relay.config.net;
 	lwr__list_init(&al->node);
-	*err = set_net(&al->net, o);
+	*err = set_net(&al->net, o, why);
 	if (!*err)
 		return al;
 	free(al);
@@ -156,9 +158,9 @@ static int add(struct adding *a, const struct lwr_link_options *o,
 {
 	int err;
 
-	a->al = new_link(a->api, o, &err);
+	a->al = new_link(a->api, o, a->why, &err);
 	if (err)
-		return say(o, err, "impossible options");
+		return say(o, err, a->why[0] ? a->why : strerror(-err));
 	err = lwr__calls_run(&a->api->calls, do_add, a);
 	if (!err)
 		err = a->err;

@@ -125,7 +125,7 @@ static void put_name(struct reply *r)
 	struct lwr_addr a = lwr__addr_of_v4(r->yiaddr);
 	const struct lwr_lease *l = lwr__net_lease(r->net, &a);
 
-	if (l && l->name)
+	if (l && l->name[0])
 		put_text(r, LWR_DHCP_OPT_NAME, l->name, strlen(l->name));
 	else
 		put_text(r, LWR_DHCP_OPT_NAME, q->name, q->name_len);

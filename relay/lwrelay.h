@@ -54,6 +54,7 @@ struct lwr_network {
 	bool no_ipv6;
 	bool host_loopback; /* the gateway's address reaches 127.0.0.1, ::1 */
 	bool dns_intercept; /* answer queries to any address's port 53 */
+	const char *const *leases; /* "MAC=ADDR[,NAME]"..., NULL; 64 at most */
 };
 
 /* ---- flows and hooks ---------------------------------------------------- */
@@ -145,6 +146,13 @@ struct lwr_relay_options {
 	uint64_t max_buffer; /* 1 GiB of payload */
 	uint32_t ring_frames; /* 1,024 a link; a power of two */
 	uint32_t busy_poll_us; /* spin this long before sleeping */
+	const char *const *dns_names; /* "NAME=ADDR"..., NULL; 32 at most */
+	uint32_t dns_cache; /* 1,024 answers */
+	bool no_dns_cache;
+	const char *const *outbound; /* "ADDR" or "IFNAME"..., NULL */
+	/* For errors in words; written where it is not NULL. */
+	char *error;
+	size_t error_size;
 };
 
 /*

@@ -6,7 +6,6 @@
  */
 #include "relay/options.h"
 
-#include "relay/dns_local.h"
 #include "relay/options_link.h"
 #include "relay/publish.h"
 
@@ -44,7 +43,7 @@
 	X("dns-name", 0, "NAME=ADDR", BOTH, set_dns_name, 0, 0, 0, NULL,       \
 	  "answer NAME with ADDR; may be repeated")                            \
 	X("dns-cache", 0, "N", BOTH, set_u32, AT(config.dns_cache), 0,         \
-	  1000000, "1024", "DNS answers kept; 0: none")                        \
+	  LWR_DNS_CACHE_MAX, "1024", "DNS answers kept; 0: none")              \
 	X("publish", 'p', "SPEC", BOTH, set_publish, 0, 0, 0, NULL,            \
 	  "forward a port of the host, see above")                             \
 	X("publish-wait", 0, "SEC", BOTH, set_seconds,                         \
@@ -259,35 +258,14 @@ static int set_subnet6(struct parse *p, const struct row *r, const char *v)
 static int set_dns(struct parse *p, const struct row *r, const char *v)
 {
 	(void)r;
-	switch (lwr__config_resolver(&p->o->config, v)) {
-	case 0:
-		return 0;
-	case -ENOSPC:
-		return bad(p, "--dns: more than %d resolvers", LWR_DNS_MAX);
-	default:
-		return bad(p,
-			   "--dns: '%s' is not ADDR, ADDR4:PORT or "
-			   "[ADDR6]:PORT",
-			   v);
-	}
+	return lwr__resolver_parse(&p->o->config, v, p->err);
 }
 
 /* Several addresses may be given to a name, one by one. */
 static int set_dns_name(struct parse *p, const struct row *r, const char *v)
 {
-	struct lwr_config *c = &p->o->config;
-	const char *addr = strchr(v, '=');
-	struct lwr_dns_name *n = &c->dns_name[c->dns_names];
-
 	(void)r;
-	if (c->dns_names == LWR_DNS_NAMES_MAX)
-		return bad(p, "--dns-name: more than %d names",
-			   LWR_DNS_NAMES_MAX);
-	if (!addr || lwr__dns_local_name(n->name, v, (size_t)(addr - v)) < 0 ||
-	    lwr__addr_parse(addr + 1, &n->addr) < 0)
-		return bad(p, "--dns-name: '%s' is not NAME=ADDR", v);
-	c->dns_names++;
-	return 0;
+	return lwr__dns_name_parse(&p->o->config, v, p->err);
 }
 
 static int set_level(struct parse *p, const struct row *r, const char *v)
@@ -355,27 +333,8 @@ static int set_service(struct parse *p, const struct row *r, const char *v)
 /* An address of each family, or an interface. */
 static int set_outbound(struct parse *p, const struct row *r, const char *v)
 {
-	struct lwr_sock_from *from = &p->o->config.outbound;
-	struct sockaddr_storage ss;
-	struct lwr_addr a;
-	int err;
-
 	(void)r;
-	if (lwr__addr_parse(v, &a) == 0) {
-		(void)lwr__addr_to_sockaddr(&a, 0, &ss);
-		if (lwr__addr_is4(&a))
-			memcpy(&from->in, &ss, sizeof(from->in));
-		else
-			memcpy(&from->in6, &ss, sizeof(from->in6));
-	} else if (*v && strlen(v) < sizeof(from->ifname)) {
-		memcpy(from->ifname, v, strlen(v) + 1);
-	} else {
-		return bad(p, "--outbound: '%s' is no address or interface", v);
-	}
-	err = lwr__sock_try_from(from);
-	if (err)
-		return bad(p, "--outbound: %s: %s", v, strerror(-err));
-	return 0;
+	return lwr__outbound_parse(&p->o->config.outbound, v, p->err);
 }
 
 /* It is for the guest of the --link before it, or of the first. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "relay/options_link.h"
+#include "relay/dns_local.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -243,13 +244,12 @@ static int parse_mac(const char *text, const char **end, uint8_t mac[6])
 /* RFC 1123 2.1, without a domain. */
 static bool host_name_valid(const char *name)
 {
-	enum { LABEL_MAX = 63 };
 	size_t len = strlen(name);
 
 	for (const char *p = name; *p; p++)
 		if (!isalnum((unsigned char)*p) && *p != '-')
 			return false;
-	return len > 0 && len <= LABEL_MAX && name[0] != '-' &&
+	return len > 0 && len <= LWR_HOST_NAME_MAX && name[0] != '-' &&
 	       name[len - 1] != '-';
 }
 
@@ -266,10 +266,13 @@ static int parse_lease(const char *text, struct lwr_lease *l)
 		return -EINVAL;
 	memcpy(addr, text, len);
 	addr[len] = '\0';
-	l->name = text[len] ? text + len + 1 : NULL;
-	return l->name && !host_name_valid(l->name) ?
-		       -EINVAL :
-		       lwr__addr_parse(addr, &l->addr);
+	if (text[len]) {
+		text += len + 1;
+		if (!host_name_valid(text))
+			return -EINVAL;
+		memcpy(l->name, text, strlen(text) + 1);
+	}
+	return lwr__addr_parse(addr, &l->addr);
 }
 
 int lwr__lease_parse(struct lwr_net *net, const char *text,
@@ -298,4 +301,64 @@ int lwr__lease_parse(struct lwr_net *net, const char *text,
 			   "network of --subnet or --subnet6",
 			   text);
 	}
+}
+
+/* ---- --dns, --dns-name, --outbound --------------------------------------- */
+
+int lwr__resolver_parse(struct lwr_config *c, const char *text,
+			char err[LWR_ERROR_TEXT])
+{
+	switch (lwr__config_resolver(c, text)) {
+	case 0:
+		return 0;
+	case -ENOSPC:
+		return bad(err, "--dns: more than %d resolvers", LWR_DNS_MAX);
+	default:
+		return bad(err,
+			   "--dns: '%s' is not ADDR, ADDR4:PORT or "
+			   "[ADDR6]:PORT",
+			   text);
+	}
+}
+
+int lwr__dns_name_parse(struct lwr_config *c, const char *text,
+			char err[LWR_ERROR_TEXT])
+{
+	const char *addr = strchr(text, '=');
+	struct lwr_dns_name *n = &c->dns_name[c->dns_names];
+
+	if (c->dns_names == LWR_DNS_NAMES_MAX)
+		return bad(err, "--dns-name: more than %d names",
+			   LWR_DNS_NAMES_MAX);
+	if (!addr ||
+	    lwr__dns_local_name(n->name, text, (size_t)(addr - text)) < 0 ||
+	    lwr__addr_parse(addr + 1, &n->addr) < 0)
+		return bad(err, "--dns-name: '%s' is not NAME=ADDR", text);
+	c->dns_names++;
+	return 0;
+}
+
+int lwr__outbound_parse(struct lwr_sock_from *from, const char *text,
+			char err[LWR_ERROR_TEXT])
+{
+	struct sockaddr_storage ss;
+	struct lwr_addr a;
+	int e;
+
+	if (lwr__addr_parse(text, &a) == 0) {
+		(void)lwr__addr_to_sockaddr(&a, 0, &ss);
+		if (lwr__addr_is4(&a))
+			memcpy(&from->in, &ss, sizeof(from->in));
+		else
+			memcpy(&from->in6, &ss, sizeof(from->in6));
+	} else if (*text && strlen(text) < sizeof(from->ifname)) {
+		memcpy(from->ifname, text, strlen(text) + 1);
+	} else {
+		return bad(err, "--outbound: '%s' is no address or interface",
+			   text);
+	}
+	e = lwr__sock_try_from(from);
+	if (e)
+		return bad(err, "--outbound: %s: %s", text, strerror(-e));
+	return 0;
 }

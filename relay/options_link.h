@@ -37,4 +37,12 @@ int lwr__link_parse(struct lwr_link_spec *s, const char *text,
 int lwr__lease_parse(struct lwr_net *net, const char *text,
 		     char err[LWR_ERROR_TEXT]);
 
+/* The same for a --dns, a --dns-name, and an --outbound, which is tried. */
+int lwr__resolver_parse(struct lwr_config *c, const char *text,
+			char err[LWR_ERROR_TEXT]);
+int lwr__dns_name_parse(struct lwr_config *c, const char *text,
+			char err[LWR_ERROR_TEXT]);
+int lwr__outbound_parse(struct lwr_sock_from *from, const char *text,
+			char err[LWR_ERROR_TEXT]);
+
 #endif

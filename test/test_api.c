@@ -106,6 +106,48 @@ static void impossible_options_are_refused(void **state)
 	assert_int_equal(lwr_relay_open(&o, &r), -EINVAL);
 }
 
+/* An open that fails of one option says so. */
+static void expect_complaint(struct lwr_relay_options *o, const char *words)
+{
+	struct lwr_relay *r;
+	char why[256] = "";
+
+	o->size = sizeof(*o);
+	o->error = why;
+	o->error_size = sizeof(why);
+	assert_int_equal(lwr_relay_open(o, &r), -EINVAL);
+	if (!strstr(why, words))
+		fail_msg("'%s' is not in '%s'", words, why);
+	*o = (struct lwr_relay_options){ 0 };
+}
+
+static void impossible_options_are_named(void **state)
+{
+	static const char *const name[] = { "a.test=1.2.3.4", "b.test", NULL };
+	static const char *const dns[] = { "1.2.3.4:0", NULL };
+	static const char *const way[] = { "no-such-if0", NULL };
+	static const char *const lease[] = { "2:0:0:0:0:9=10.0.2.20", NULL };
+	static const char *const far[] = { "02:00:00:00:00:09=10.9.9.9", NULL };
+	struct lwr_network n = { .size = sizeof(n) };
+	struct lwr_relay_options o = { 0 };
+
+	(void)state;
+	o.dns_names = name;
+	expect_complaint(&o, "'b.test' is not NAME=ADDR");
+	o.dns = dns;
+	expect_complaint(&o, "'1.2.3.4:0' is not ADDR");
+	o.outbound = way;
+	expect_complaint(&o, "no-such-if0: No such device");
+	o.dns_cache = 2000000;
+	expect_complaint(&o, "dns_cache");
+	n.leases = lease;
+	o.network = &n;
+	expect_complaint(&o, "is not MAC=ADDR");
+	n.leases = far;
+	o.network = &n;
+	expect_complaint(&o, "no address of a guest");
+}
+
 static void links_come_and_go_while_it_runs(void **state)
 {
 	struct lwr_relay *r = open_own();
@@ -288,6 +330,116 @@ static void hundreds_of_guests_have_the_same_addresses(void **state)
 		assert_int_equal(lwr_link_push(port[i], NULL, 0), -ESHUTDOWN);
 		lwr_port_free(port[i]);
 	}
+}
+
+/* Fills in an IPv4 header and one of UDP before `len` bytes of payload. */
+static size_t put_udp(uint8_t *f, const uint8_t src[4], const uint8_t dst[4],
+		      uint16_t sport, uint16_t dport, size_t len)
+{
+	static const uint8_t head[] = {
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0,	 0,  9, 8,
+		0,    0x45, 0,	  0,	0,    0,    0, 0, 0, 64, 17, 0, 0,
+	};
+	uint32_t sum = 0;
+
+	memcpy(f, head, sizeof(head));
+	f[16] = (uint8_t)((len + 28) >> 8);
+	f[17] = (uint8_t)(len + 28);
+	memcpy(f + 26, src, 4);
+	memcpy(f + 30, dst, 4);
+	for (int i = 14; i < 34; i += 2)
+		sum += (uint32_t)(f[i] << 8 | f[i + 1]);
+	sum = ~((sum & 0xffff) + (sum >> 16));
+	f[24] = (uint8_t)(sum >> 8);
+	f[25] = (uint8_t)sum;
+	f[34] = (uint8_t)(sport >> 8);
+	f[35] = (uint8_t)sport;
+	f[36] = (uint8_t)(dport >> 8);
+	f[37] = (uint8_t)dport;
+	f[38] = (uint8_t)((len + 8) >> 8);
+	f[39] = (uint8_t)(len + 8);
+	f[40] = f[41] = 0; /* no checksum */
+	return len + 42;
+}
+
+/* Sends a frame and takes the answer, to a buffer of 1,600 bytes. */
+static void exchange(struct lwr_port *port, uint8_t *frame, size_t len,
+		     uint8_t *answer)
+{
+	struct iovec out = { frame, len };
+	struct lwr_port_frame f = { &out, 1, (uint32_t)len };
+	struct iovec in = { answer, 1600 };
+	struct lwr_port_buf b = { &in, 1, 0 };
+
+	assert_int_equal(lwr_link_push(port, &f, 1), 1);
+	assert_int_equal(lwr_port_wait(port, LWR_H2G, 5000), 1);
+	assert_int_equal(lwr_link_pop(port, &b, 1), 1);
+}
+
+/* What DHCP gives the guest 02:00:00:00:00:09. */
+static void expect_lease(struct lwr_port *port, const uint8_t want[4])
+{
+	static const uint8_t bootp[] = { 1, 1, 6, 0, 1, 2, 3, 4 };
+	static const uint8_t options[] = { 99, 130, 83, 99, 53, 1, 1, 255 };
+	static const uint8_t none[4], all[4] = { 255, 255, 255, 255 };
+	uint8_t f[400] = { 0 }, answer[1600];
+
+	memcpy(f + 42, bootp, sizeof(bootp));
+	f[42 + 28] = 2;
+	f[42 + 33] = 9;
+	memcpy(f + 42 + 236, options, sizeof(options));
+	exchange(port, f, put_udp(f, none, all, 68, 67, 300), answer);
+	assert_memory_equal(answer + 42 + 16, want, 4);
+}
+
+static void expect_name(struct lwr_port *port, const uint8_t want[4])
+{
+	static const uint8_t query[] = { 0,   7,   1, 0,   0,	1,   0,
+					 0,   0,   0, 0,   0,	3,   'b',
+					 'o', 'x', 4, 't', 'e', 's', 't',
+					 0,   0,   1, 0,   1 };
+	static const uint8_t guest[4] = { 10, 0, 2, 15 };
+	static const uint8_t dns[4] = { 10, 0, 2, 3 };
+	uint8_t f[100], answer[1600];
+
+	memcpy(f + 42, query, sizeof(query));
+	exchange(port, f, put_udp(f, guest, dns, 4000, 53, sizeof(query)),
+		 answer);
+	assert_int_equal(answer[42 + 7], 1); /* answers */
+	assert_memory_equal(answer + 42 + sizeof(query) + 12, want, 4);
+}
+
+/* And is its own from the open on. */
+static void leases_and_names_are_those_given(void **state)
+{
+	char lease[] = "02:00:00:00:00:09=10.0.2.77,box";
+	char second[] = "02:00:00:00:00:09=10.0.2.78";
+	char name[] = "box.test=192.0.2.77";
+	const char *leases[] = { lease, NULL }, *names[] = { name, NULL };
+	struct lwr_network n = { .size = sizeof(n), .leases = leases };
+	struct lwr_relay_options o = { .size = sizeof(o),
+				       .network = &n,
+				       .dns_names = names,
+				       .no_dns_cache = true };
+	struct lwr_link_options l = { .size = sizeof(l), .network = &n };
+	struct lwr_port *port, *other;
+	struct lwr_relay *r;
+	uint32_t number;
+
+	(void)state;
+	assert_int_equal(lwr_relay_open(&o, &r), 0);
+	memset(lease, 'x', sizeof(lease) - 1);
+	memset(name, 'x', sizeof(name) - 1);
+	port = add_port(r, &number);
+	expect_lease(port, (const uint8_t[]){ 10, 0, 2, 77 });
+	leases[0] = second;
+	assert_int_equal(lwr_link_add_port(r, &l, &other, &number), 0);
+	expect_lease(other, (const uint8_t[]){ 10, 0, 2, 78 });
+	ask_and_be_answered(port);
+	expect_name(port, (const uint8_t[]){ 192, 0, 2, 77 });
+	lwr_relay_close(r, NULL, NULL);
+	lwr_port_free(port);
+	lwr_port_free(other);
 }
 
 static void *flood(void *arg)
@@ -496,6 +648,7 @@ static void clients_are_asked_about(void **state)
 	assert_int_equal(next_dport(port, 6), 8080);
 	udp = client(SOCK_DGRAM, publish(number, "127.0.0.1:0:80/udp", &id));
 	assert_int_equal(next_dport(port, 17), 8080);
+	wait_asked(2);
 	assert_int_equal(word.flow.protocol, 17);
 	assert_int_equal(word.flow.opened, LWR_H2G);
 	assert_int_equal(word.flow.guest.port, 80);
@@ -506,6 +659,7 @@ static void clients_are_asked_about(void **state)
 	no = client(SOCK_STREAM, publish(number, "127.0.0.1:0:81", &id));
 	assert_int_equal(recv(no, &byte, 1, 0), -1);
 	assert_int_equal(errno, ECONNRESET);
+	wait_asked(3);
 	assert_int_equal(word.asked, 3);
 	close(no);
 	close(udp);
@@ -552,6 +706,8 @@ int main(void)
 		cmocka_unit_test(second_open_is_busy),
 		cmocka_unit_test(callers_loop_has_nothing_left_when_closed),
 		cmocka_unit_test(impossible_options_are_refused),
+		cmocka_unit_test(impossible_options_are_named),
+		cmocka_unit_test(leases_and_names_are_those_given),
 		cmocka_unit_test(links_come_and_go_while_it_runs),
 		cmocka_unit_test(guest_that_leaves_is_told_and_its_link_gone),
 		cmocka_unit_test(termination_is_told_once_from_any_thread),

@@ -667,9 +667,11 @@ static void exhausted_pool_reuses_what_is_free_longest(void **state)
 static void add_lease(struct rig *r, const uint8_t *mac, const char *addr,
 		      const char *name)
 {
-	struct lwr_lease l = { .addr = rig_addr(addr), .name = name };
+	struct lwr_lease l = { .addr = rig_addr(addr) };
 
 	memcpy(l.mac, mac, 6);
+	if (name)
+		memcpy(l.name, name, strlen(name) + 1);
 	assert_int_equal(lwr__net_add_lease(&r->config.net, &l), 0);
 }
 

@@ -119,7 +119,7 @@ static void leases_are_checked_against_the_network(void **state)
 	assert_true(is_addr(&l[0].addr, "192.168.7.20"));
 	assert_string_equal(l[0].name, "box-1");
 	assert_true(is_addr(&l[1].addr, "fd00::20"));
-	assert_null(l[1].name);
+	assert_string_equal(l[1].name, "");
 	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
 		assert_bad("--lease: '", "serve", "--link", "tap:t0", "--lease",
 			   odd[i]);
