@@ -225,9 +225,11 @@ static int add_link(unsigned i, const struct lwr_net *net)
 				     .wake = on_wake };
 	struct lwr_link_setup setup = { .name = "bench", .net = net };
 
+	struct lwr_tap tap = { .fd = b.tap_fd, .vnet = true };
+
 	if (b.tap)
-		return lwr__tap_new(&b.relay.stack, &setup, b.tap_fd, true,
-				    false, &b.link[i].link);
+		return lwr__tap_new(&b.relay.stack, &setup, &tap,
+				    &b.link[i].link);
 	return lwr__inproc_new(&b.relay.stack, "bench", net, &o,
 			       &b.link[i].link, &b.link[i].far);
 }

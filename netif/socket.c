@@ -53,6 +53,7 @@ struct socket_link {
 	struct lwr_unix sock;
 	uv_poll_t listener;
 	uv_timer_t retry;
+	bool handed; /* sock is somebody else's as well */
 	bool full; /* accept() found no descriptor; said once */
 	bool closing;
 	bool settled; /* the first turn of closing is over */
@@ -166,8 +167,12 @@ static void refused(struct socket_link *s, int err, const char *hint)
 /* Returns false when there are no more to accept now. */
 static bool accept_one(struct socket_link *s)
 {
-	int fd = accept4(s->sock.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	int err;
+	int fd, err;
+
+	/* One that was handed over may have been made to block since. */
+	if (s->handed)
+		(void)fcntl(s->sock.fd, F_SETFL, O_RDWR | O_NONBLOCK);
+	fd = accept4(s->sock.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd < 0) {
 		err = -errno;
@@ -466,6 +471,7 @@ int lwr__socket_fd(struct lwr_stack *stack, const struct lwr_link_setup *setup,
 	if (!s)
 		return -ENOMEM;
 	s->sock.fd = fd;
+	s->handed = true;
 	err = awaits ? start_listening(s) : start_connected(s, fd);
 	if (err)
 		close_handles(s);

@@ -73,8 +73,7 @@ enum {
 
 struct tap {
 	struct lwr_link link;
-	int fd;
-	bool vnet;
+	struct lwr_tap dev;
 	int gone; /* why the link ended, told by the timer; 0: it lives */
 	int interest; /* UV_READABLE, and UV_WRITABLE while blocked */
 	uint64_t last_wake_ns;
@@ -117,7 +116,7 @@ static void fail(struct tap *t, int err)
 /* Bytes to skip so that the IP header of a frame read there is aligned. */
 static size_t align_pad(const struct tap *t, const uint8_t *room)
 {
-	size_t head = LWR_ETH_HLEN + (t->vnet ? VNET_LEN : 0u);
+	size_t head = LWR_ETH_HLEN + (t->dev.vnet ? VNET_LEN : 0u);
 
 	return (0 - ((uintptr_t)room + head)) & 3;
 }
@@ -128,7 +127,7 @@ static void take_frame(struct tap *t, uint8_t *p, size_t n)
 	struct lwr_frame_meta meta = { 0 };
 	struct pbuf *pb;
 
-	if (t->vnet) {
+	if (t->dev.vnet) {
 		if (n < VNET_LEN || !lwr__vnet_parse(p, VNET_LEN, &meta)) {
 			t->link.stats.drop_malformed++;
 			return;
@@ -158,7 +157,8 @@ static ssize_t read_frame(struct tap *t)
 	if (!room)
 		return -ENOMEM;
 	pad = align_pad(t, room);
-	n = read(t->fd, room + pad, FRAME_MAX + (t->vnet ? VNET_LEN : 0u));
+	n = lwr__tap_read(&t->dev, room + pad,
+			  FRAME_MAX + (t->dev.vnet ? VNET_LEN : 0u));
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	/* The pbuf comes after the use: it refers to the slab, not the room. */
@@ -240,7 +240,7 @@ static int write_vnet(struct tap *t, const struct lwr_frame *f)
 	lwr__vnet_build(vnet, VNET_LEN, f);
 	iov[0].iov_base = vnet;
 	iov[0].iov_len = VNET_LEN;
-	if (writev(t->fd, iov, n + 1) < 0)
+	if (lwr__tap_writev(&t->dev, iov, n + 1) < 0)
 		return -errno;
 	count(t, f->p->tot_len);
 	return 0;
@@ -259,7 +259,7 @@ static int write_packet(struct tap *t)
 		return r == -ENOBUFS ? -EINVAL : r;
 	iov[0].iov_base = hdr;
 	iov[0].iov_len = pkt.hdr_len;
-	if (writev(t->fd, iov, (int)pkt.n + 1) >= 0) {
+	if (lwr__tap_writev(&t->dev, iov, (int)pkt.n + 1) >= 0) {
 		count(t, pkt.len);
 		return 1;
 	}
@@ -376,8 +376,8 @@ static void on_poll_closed(uv_handle_t *h)
 {
 	struct tap *t = h->data;
 
-	if (t->fd >= 0)
-		close(t->fd);
+	if (t->dev.fd >= 0)
+		close(t->dev.fd);
 	uv_close((uv_handle_t *)&t->timer, on_timer_closed);
 }
 
@@ -412,7 +412,7 @@ static void set_caps(struct lwr_link *link, uint16_t mtu, bool vnet, bool uso)
 }
 
 int lwr__tap_new(struct lwr_stack *stack, const struct lwr_link_setup *setup,
-		 int fd, bool vnet, bool uso, struct lwr_link **out)
+		 const struct lwr_tap *tap, struct lwr_link **out)
 {
 	uint16_t mtu = setup->mtu ? setup->mtu : setup->net->mtu;
 	struct tap *t;
@@ -423,13 +423,12 @@ int lwr__tap_new(struct lwr_stack *stack, const struct lwr_link_setup *setup,
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
-	t->fd = fd;
-	t->vnet = vnet;
+	t->dev = *tap;
 	t->link.net = setup->net;
-	set_caps(&t->link, mtu, vnet, uso);
+	set_caps(&t->link, mtu, tap->vnet, tap->uso);
 	snprintf(t->link.name, sizeof(t->link.name), "%s", setup->name);
 	lwr__slab_init(&t->slabs);
-	err = uv_poll_init(stack->loop->uv, &t->poll, fd);
+	err = uv_poll_init(stack->loop->uv, &t->poll, tap->fd);
 	if (err)
 		goto err_undo_alloc;
 	uv_timer_init(stack->loop->uv, &t->timer);
@@ -446,7 +445,7 @@ int lwr__tap_new(struct lwr_stack *stack, const struct lwr_link_setup *setup,
 
 err_undo_handles:
 	/* The memory goes with the handles; the descriptor stays the caller's. */
-	t->fd = -1;
+	t->dev.fd = -1;
 	uv_close((uv_handle_t *)&t->poll, on_poll_closed);
 	return err;
 err_undo_alloc:

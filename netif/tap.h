@@ -4,15 +4,12 @@
 #define LWR_NETIF_TAP_H
 
 #include "core/link.h"
+#include "platform/tap.h"
 
 #include <stdint.h>
 
-/*
- * `fd` is a tap descriptor as platform/tap.h opens it; taken on success.
- * `vnet` says that it was opened with IFF_VNET_HDR and offloads, `uso` that
- * UDP segmentation was accepted. Returns 0 and the link, or -errno.
- */
+/* tap->fd is taken on success. Returns 0 and the link, or -errno. */
 int lwr__tap_new(struct lwr_stack *stack, const struct lwr_link_setup *setup,
-		 int fd, bool vnet, bool uso, struct lwr_link **out);
+		 const struct lwr_tap *tap, struct lwr_link **out);
 
 #endif

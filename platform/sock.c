@@ -143,6 +143,16 @@ int lwr__sock_shutdown(int fd)
 	return shutdown(fd, SHUT_WR) < 0 ? -errno : 0;
 }
 
+bool lwr__sock_lingers(int fd)
+{
+	int domain = AF_UNSPEC, type = 0;
+	socklen_t len = sizeof(int);
+
+	(void)getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len);
+	(void)getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len);
+	return domain != AF_UNSPEC && domain != AF_UNIX && type != SOCK_DGRAM;
+}
+
 void lwr__sock_reset(int fd)
 {
 	struct linger l = { .l_onoff = 1, .l_linger = 0 };

@@ -82,6 +82,9 @@ bool lwr__sock_ended(int fd);
 /* Half-closes the sending side. Returns 0 or -errno. */
 int lwr__sock_shutdown(int fd);
 
+/* Its close() may wait, if whoever shares it wants that (SO_LINGER). */
+bool lwr__sock_lingers(int fd);
+
 /* Closes so that the peer sees RST, whatever is buffered. */
 void lwr__sock_reset(int fd);
 

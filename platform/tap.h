@@ -4,13 +4,24 @@
 #define LWR_PLATFORM_TAP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
 
 struct lwr_tap {
 	int fd;
 	bool vnet; /* 10-byte virtio-net header, checksum and TSO offload */
 	bool uso; /* UDP segmentation offload too (Linux 6.2) */
+	bool shared; /* others have it too, who may make it block */
 };
+
+/*
+ * One frame. They never wait; with a shared descriptor whatever its flags are,
+ * from Linux 6.4 on. Return bytes, or -1 and errno.
+ */
+ssize_t lwr__tap_read(struct lwr_tap *tap, void *buf, size_t len);
+ssize_t lwr__tap_writev(struct lwr_tap *tap, const struct iovec *iov, int n);
 
 /*
  * Creates or attaches to tap `ifname` in the calling process's namespace,

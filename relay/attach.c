@@ -15,7 +15,10 @@
  * Clients are taken for hostile. Descriptors that come are counted and closed
  * but the first; a line has a largest length; at most CONNS_MAX clients are
  * read from at once, and the others wait in the listener's backlog; links have
- * a largest number. Who may connect is said by the permissions of the socket's
+ * a largest number. Who has handed a descriptor over may have kept a copy, and
+ * flags of the file, like O_NONBLOCK, are then theirs to change: no call that a
+ * link makes depends on them (MSG_DONTWAIT; taps: platform/tap.c), and sockets
+ * whose close() can be made to wait are not taken. Who may connect is said by the permissions of the socket's
  * file, which is the owner's only; an abstract name has no permissions, and
  * there a client must be of our own user, or root.
  */
@@ -171,6 +174,11 @@ static struct attached *link_new(struct lwr_attach *a, struct conn *c,
 
 	if (!l) {
 		snprintf(why, LWR_ERROR_TEXT, "%s", strerror(ENOMEM));
+		return NULL;
+	}
+	if (lwr__sock_lingers(c->passed.fd)) {
+		snprintf(why, LWR_ERROR_TEXT, "is no Unix socket");
+		free(l);
 		return NULL;
 	}
 	l->net = r->net;

@@ -126,7 +126,7 @@ static int open_tap(struct lwr_stack *stack, const struct lwr_link_spec *spec,
 		lwr__tap_error(err, text);
 		return err;
 	}
-	err = lwr__tap_new(stack, &setup, tap.fd, tap.vnet, tap.uso, out);
+	err = lwr__tap_new(stack, &setup, &tap, out);
 	if (err && !given)
 		close(tap.fd);
 	return err ? say(text, err, NULL) : 0;

@@ -386,8 +386,7 @@ static int attach(struct run *r)
 	struct lwr_link *link;
 	struct lwr_link_setup setup = { .name = "tap:" IFNAME,
 					.net = &p->opt->config.net };
-	int err = lwr__tap_new(&p->relay.stack, &setup, r->tap.fd, r->tap.vnet,
-			       r->tap.uso, &link);
+	int err = lwr__tap_new(&p->relay.stack, &setup, &r->tap, &link);
 
 	if (err) {
 		lwr__complain("tap " IFNAME, err, NULL);

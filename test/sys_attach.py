@@ -164,6 +164,59 @@ def tap_is_attached_with_its_offloads():
         echo(relay.guest()[0], service, b"still there")
 
 
+def make_it_block(fd):
+    """The copy that a client kept shares the flags of the file."""
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_NONBLOCK)
+
+
+@case()
+def tap_that_is_made_to_block_blocks_nobody():
+    netns = Netns()
+    with attach() as relay, echo_service() as service:
+        with netns.entered():
+            tap = os.open("/dev/net/tun", os.O_RDWR)
+            fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", b"eth0", IFF_TAP | IFF_NO_PI
+                                                    | IFF_VNET_HDR))
+        netns.ip("link", "set", "eth0", "up")
+        netns.ip("addr", "add", "10.77.0.9/24", "dev", "eth0")
+        netns.ip("route", "add", "default", "via", "10.77.0.2")
+        _, said = relay.request(tap, kind="tap", subnet="10.77.0.0/24", guest="10.77.0.9")
+        check(said.get("ok"), True, "answer %s" % said)
+        make_it_block(tap)
+        fcntl.ioctl(tap, 0x400454D4, struct.pack("i", 2048))  # TUNSETSNDBUF: writes may block, too
+        for _ in range(3):
+            with netns.entered():
+                sock = socket.create_connection((shared_lan().SERVER[4], service.port), 5)
+            sock.sendall(b"hello")
+            check(server.read_exactly(sock, 5), b"hello", "echo over the tap")
+            echo(relay.guest()[0], service, b"another link")
+
+
+@case(variants={kind: kind for kind in TYPES})
+def socket_that_is_made_to_block_blocks_nobody(kind):
+    with attach() as relay, echo_service() as service:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, TYPES[kind])
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        _, said = relay.request(theirs, kind=kind)
+        check(said.get("ok"), True, "answer %s" % said)
+        make_it_block(theirs)
+        frame = b"\xff" * 6 + b"\2\0\0\0\0\1\x08\x06\0\1\x08\0\6\4\0\1\2\0\0\0\0\1" + \
+            bytes([10, 0, 2, 15]) + bytes(6) + bytes([10, 0, 2, 2])
+        ours.settimeout(0.01)
+        with contextlib.suppress(socket.timeout):
+            for _ in range(2000):  # nobody reads the answers
+                ours.sendall(struct.pack("!I", len(frame)) * (kind == "stream") + frame)
+        echo(relay.guest()[0], service, b"another link")
+
+
+@case()
+def socket_whose_close_can_wait_is_refused():
+    with attach() as relay:
+        listener = socket.create_server(("127.0.0.1", 0))
+        _, said = relay.request(listener, kind="stream")
+        check((said["ok"], said["error"]), (False, "is no Unix socket"), "answer")
+
+
 @case()
 def link_has_its_own_addresses_and_mtu():
     with attach("--mtu", "1400") as relay:
