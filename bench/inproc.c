@@ -576,9 +576,13 @@ static void print(const struct sample *s, const struct sample *e)
 	double frames = (double)(e->frames_g2h - s->frames_g2h + e->frames_h2g -
 				 s->frames_h2g);
 	uint64_t wakes = e->wakes_loop - s->wakes_loop;
-	/* A turn is an epoll_wait; a wake of either side a write and a read. */
-	uint64_t calls = e->turns - s->turns + 2 * wakes + e->sleeps -
-			 s->sleeps + e->rings - s->rings;
+	uint64_t turns = e->turns - s->turns;
+	/*
+	 * A turn is an epoll_wait; a wake of either side a write and a read,
+	 * but of all posts in a turn only the first one writes.
+	 */
+	uint64_t calls = turns + 2 * (wakes < turns ? wakes : turns) +
+			 e->sleeps - s->sleeps + e->rings - s->rings;
 	uint32_t n = e->rtts - s->rtts;
 	const uint32_t *rtt = b.rtt + s->rtts;
 

@@ -11,8 +11,8 @@
  *
  * The receive window starts at WINDOW_FIRST (core/lwip.c), so that thousands
  * of connections to hosts that do not read hold little, and doubles up to
- * TCP_WND, or what the link needs, while the host takes a window's worth at
- * once. What a window holds beyond that waits in the guest's queue, before
+ * WINDOW_USUAL, or what the link needs, while the host takes a window's worth
+ * at once. What a window holds beyond that waits in the guest's queue, before
  * anything else that the guest sends.
  *
  * Window updates are decided here, not by lwIP, whose threshold is a constant
@@ -27,6 +27,7 @@
 enum {
 	QUEUE_RESERVE = 32, /* pbufs left for what must not fail */
 	RING_RESERVE = 16, /* slots left for ACKs and control segments */
+	WINDOW_USUAL = 2 * 1024 * 1024,
 	PROBE_FIRST = 300 / TCP_SLOW_INTERVAL, /* ticks; then doubled up to */
 	PROBE_MAX = 60 * 1000 / TCP_SLOW_INTERVAL,
 };
@@ -154,9 +155,9 @@ static uint32_t unannounced(const struct tcp_pcb *pcb)
 
 static uint32_t window_max(const struct lwr_conn *c)
 {
-	uint32_t max = TCP_WND_MAX(c->pcb), own = c->link->caps.window;
+	uint32_t max = c->link->caps.window;
 
-	return own ? LWIP_MIN(own, max) : max;
+	return LWIP_MIN(max ? max : WINDOW_USUAL, TCP_WND_MAX(c->pcb));
 }
 
 /* Bytes to credit beside those that were taken, so that the window grows. */

@@ -33,7 +33,7 @@ struct lwr_link_caps {
 	bool gso_h2g; /* frames larger than the MTU are cut by the link */
 	bool uso_h2g; /* the same for UDP */
 	uint32_t flight; /* payload bytes best in flight h2g; 0: the usual */
-	uint32_t window; /* receive windows grow to this; 0: to lwIP's most */
+	uint32_t window; /* receive windows grow to this; 0: the usual */
 };
 
 /* What is said of a link when it is made. */

@@ -52,8 +52,9 @@ enum {
 	MTU_VNET = 1500, /* defaults */
 	MTU_PLAIN = 65520,
 	MTU_LEAST = 576,
-	BUDGET = 1024 * 1024, /* bytes of one service */
-	FLYING_MAX = 1024 * 1024, /* bytes that the far side has not taken */
+	BUDGET = 2 * 1024 * 1024, /* bytes of one service */
+	FLYING_MAX =
+		2 * 1024 * 1024, /* bytes that the far side has not taken */
 	HELD_MAX = LWR_INPROC_SLABS / 2, /* beyond, frames are copied out */
 	PIECES = 64, /* of a frame; longer chains are copied */
 	HDR_MAX = 160, /* of a packet made here, virtio-net header included */
@@ -472,6 +473,7 @@ static void set_caps(struct lwr_link *link, uint16_t mtu,
 		.mtu = mtu ? mtu : (uint16_t)(o->vnet ? MTU_VNET : MTU_PLAIN),
 		.max_frame = FRAME_MAX,
 		.flight = 4 * 1024 * 1024,
+		.window = 2 * BUDGET,
 		.csum_h2g_offload = o->offload,
 		.gso_h2g = true,
 		.uso_h2g = o->uso || !o->offload,
