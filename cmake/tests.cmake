@@ -8,7 +8,7 @@
 #                                replayed on test/corpus/fuzz_*/ by test/replay.c
 # Any other test/*.c is a helper of the tests. test/fake_*.c stand in for files of
 # platform/ and test/guest*.c is a guest over them: linked before the library, and
-# to the simulations only.
+# only to the simulations and to tests that include one of their headers.
 
 enable_testing()
 
@@ -54,8 +54,11 @@ foreach(source IN LISTS LWR_TEST_SOURCES)
 	cmake_path(GET source STEM name)
 	set(label unit)
 	set(helpers lwr_test)
+	file(STRINGS ${source} fakes REGEX "^#include \"test/fake_")
 	if(name MATCHES "^sim_")
 		set(label sim)
+	endif()
+	if(fakes OR name MATCHES "^sim_")
 		set(helpers lwr_fake)
 	endif()
 	add_executable(${name} ${source})

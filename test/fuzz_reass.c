@@ -8,6 +8,7 @@
 #include "core/csum.h"
 #include "core/reass.h"
 #include "core/stack.h"
+#include "test/fake_loop.h"
 
 #include "lwip/pbuf.h"
 
@@ -16,48 +17,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct {
-	uint64_t now;
-	struct lwr_timer *timer;
-	uint64_t at;
-	unsigned sum;
-} world;
-
-uint64_t lwr__loop_now(const struct lwr_loop *l)
-{
-	(void)l;
-	return world.now;
-}
-
-void lwr__timer_init(struct lwr_loop *l, struct lwr_timer *t,
-		     void (*on_timer)(struct lwr_timer *t))
-{
-	(void)l;
-	t->on_timer = on_timer;
-}
-
-void lwr__timer_start(struct lwr_timer *t, uint64_t ms)
-{
-	world.timer = t;
-	world.at = world.now + ms;
-}
-
-void lwr__timer_stop(struct lwr_timer *t)
-{
-	if (world.timer == t)
-		world.timer = NULL;
-}
-
-bool lwr__timer_active(const struct lwr_timer *t)
-{
-	return world.timer == t;
-}
-
-void lwr__timer_close(struct lwr_loop *l, struct lwr_timer *t)
-{
-	(void)l;
-	lwr__timer_stop(t);
-}
+static unsigned sum_of_all;
 
 static void check(bool holds)
 {
@@ -71,7 +31,7 @@ static void on_packet(void *arg, const struct lwr_pkt *pkt)
 	check(!pkt->fragment && pkt->l4 <= pkt->len &&
 	      pkt->l4_len <= pkt->len - pkt->l4);
 	for (uint32_t i = 0; i < pkt->len; i++)
-		world.sum += pkt->data[i];
+		sum_of_all += pkt->data[i];
 }
 
 static void on_syn(void *arg, const struct lwr_pkt *pkt)
@@ -126,17 +86,6 @@ static void send_frame(struct lwr_link *link, const uint8_t *data, size_t len)
 	lwr__stack_flush(link->stack);
 }
 
-static void a_minute(void)
-{
-	world.now += 61000;
-	while (world.timer && world.at <= world.now) {
-		struct lwr_timer *t = world.timer;
-
-		world.timer = NULL;
-		t->on_timer(t);
-	}
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct lwr_loop loop;
@@ -146,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct lwr_stack stack;
 	size_t len;
 
-	memset(&world, 0, sizeof(world));
+	fake_loop_reset();
 	lwr__config_init(&config);
 	check(lwr__stack_init(&stack, &loop, &config, &log, &hooks, NULL) == 0);
 	link.caps.mtu = 1500;
@@ -163,9 +112,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check(stack.reass.bytes <= LWR_REASS_BYTES_LINK);
 		check(stack.reass.bytes == link.frags.bytes);
 	}
-	a_minute();
+	fake_run(61000);
 	check(stack.reass.bytes == 0 && stack.reass.sets.count == 0);
 	lwr__stack_remove_link(&link);
 	lwr__stack_fini(&stack);
+	check(fake_timers() == 0);
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Fragments through the real stack, on a clock made here. */
+/* Fragments through the real stack, on a virtual clock. */
 #include "core/reass.h"
+#include "test/fake_loop.h"
 #include "test/rig.h"
 
 #include "core/csum.h"
@@ -14,65 +15,12 @@
 #include <cmocka.h>
 
 static struct {
-	uint64_t now;
-	struct lwr_timer *timer; /* that of reassembly, when it runs */
-	uint64_t timer_at;
 	unsigned packets; /* that came out whole */
 	size_t len; /* UDP payload of the last one */
 	uint8_t data[65536];
 	uint8_t proto;
 	struct lwr_addr src;
 } world;
-
-uint64_t lwr__loop_now(const struct lwr_loop *l)
-{
-	(void)l;
-	return world.now;
-}
-
-void lwr__timer_init(struct lwr_loop *l, struct lwr_timer *t,
-		     void (*on_timer)(struct lwr_timer *t))
-{
-	(void)l;
-	t->on_timer = on_timer;
-}
-
-void lwr__timer_start(struct lwr_timer *t, uint64_t ms)
-{
-	world.timer = t;
-	world.timer_at = world.now + ms;
-}
-
-void lwr__timer_stop(struct lwr_timer *t)
-{
-	if (world.timer == t)
-		world.timer = NULL;
-}
-
-bool lwr__timer_active(const struct lwr_timer *t)
-{
-	return world.timer == t;
-}
-
-void lwr__timer_close(struct lwr_loop *l, struct lwr_timer *t)
-{
-	(void)l;
-	lwr__timer_stop(t);
-}
-
-static void wait_ms(uint64_t ms)
-{
-	uint64_t end = world.now + ms;
-	struct lwr_timer *t;
-
-	while (world.timer && world.timer_at <= end) {
-		world.now = world.timer_at;
-		t = world.timer;
-		world.timer = NULL;
-		t->on_timer(t);
-	}
-	world.now = end;
-}
 
 /* ---- the guest ----------------------------------------------------------- */
 
@@ -97,7 +45,7 @@ static int setup(void **state)
 	static struct rig r;
 
 	memset(&world, 0, sizeof(world));
-	world.now = 1000000;
+	fake_loop_reset();
 	rig_init(&r);
 	r.on_packet = on_packet;
 	rig_open(&r);
@@ -112,7 +60,7 @@ static int teardown(void **state)
 	struct rig *r = *state;
 
 	rig_close(r);
-	assert_null(world.timer);
+	assert_int_equal(fake_events(), 0);
 	return 0;
 }
 
@@ -274,7 +222,7 @@ static void overlap_drops_the_set(void **state)
 		send_part(r, four, 1448, 1552, false);
 		assert_int_equal(world.packets, 0);
 		assert_int_equal(r->frames, 0);
-		wait_ms(60000);
+		fake_run(60000);
 		assert_int_equal(r->stack.reass.bytes, 0);
 		assert_int_equal(r->frames, 0); /* and nobody is told */
 	}
@@ -325,7 +273,7 @@ static void impossible_fragments_are_malformed(void **state)
 	send_part(r, false, 8, 0, false);
 	assert_int_equal(r->link.stats.drop_malformed, 5);
 	assert_int_equal(r->stack.reass.sets.count, 0);
-	assert_null(world.timer);
+	assert_int_equal(fake_events(), 0);
 }
 
 static void expect_time_exceeded(struct rig *r, bool four)
@@ -353,22 +301,22 @@ static void missing_fragment_expires_and_the_guest_is_told(void **state)
 
 	make_udp(true, 3000);
 	send_part(r, true, 0, 1448, true);
-	wait_ms(29999);
+	fake_run(29999);
 	rig_flush(r);
 	assert_int_equal(r->frames, 0);
-	wait_ms(1);
+	fake_run(1);
 	rig_flush(r);
 	expect_time_exceeded(r, true);
 	make_udp(false, 3000);
 	send_part(r, false, 0, 1448, true);
-	wait_ms(59999);
+	fake_run(59999);
 	rig_flush(r);
 	assert_int_equal(r->frames, 0);
-	wait_ms(1);
+	fake_run(1);
 	rig_flush(r);
 	expect_time_exceeded(r, false);
 	assert_int_equal(r->link.stats.drop_fragment, 2);
-	assert_null(world.timer);
+	assert_int_equal(fake_events(), 0);
 }
 
 static void without_the_first_fragment_nobody_is_told(void **state)
@@ -376,10 +324,10 @@ static void without_the_first_fragment_nobody_is_told(void **state)
 	struct rig *r = *state;
 
 	send_part(r, true, 1448, 1552, false);
-	wait_ms(30000);
+	fake_run(30000);
 	rig_flush(r);
 	assert_int_equal(r->frames, 0);
-	assert_null(world.timer);
+	assert_int_equal(fake_events(), 0);
 }
 
 static void sets_of_a_link_are_bounded(void **state)
@@ -446,7 +394,7 @@ static void fragments_end_with_the_link(void **state)
 	lwr__stack_reset_link(&r->link);
 	assert_int_equal(r->stack.reass.sets.count, 0);
 	assert_int_equal(r->stack.reass.bytes, 0);
-	assert_null(world.timer);
+	assert_int_equal(fake_events(), 0);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
