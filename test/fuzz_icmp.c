@@ -10,6 +10,7 @@
 #include "platform/sock.h"
 #include "platform/sock_udp.h"
 #include "relay/udp_flow.h"
+#include "test/one_timer.h"
 
 #include "lwip/pbuf.h"
 
@@ -22,7 +23,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const uint8_t *input;
 static size_t left;
-static struct lwr_timer *running;
 static uint16_t port; /* of the host's that was written to */
 
 static void check(bool holds)
@@ -40,42 +40,6 @@ static uint8_t next(void)
 }
 
 /* ---- the host ------------------------------------------------------------ */
-
-uint64_t lwr__loop_now(const struct lwr_loop *l)
-{
-	(void)l;
-	return 1;
-}
-
-void lwr__timer_init(struct lwr_loop *l, struct lwr_timer *t,
-		     void (*on_timer)(struct lwr_timer *t))
-{
-	(void)l;
-	t->on_timer = on_timer;
-}
-
-void lwr__timer_start(struct lwr_timer *t, uint64_t ms)
-{
-	(void)ms;
-	running = t;
-}
-
-void lwr__timer_stop(struct lwr_timer *t)
-{
-	if (running == t)
-		running = NULL;
-}
-
-bool lwr__timer_active(const struct lwr_timer *t)
-{
-	return running == t;
-}
-
-void lwr__timer_close(struct lwr_loop *l, struct lwr_timer *t)
-{
-	(void)l;
-	lwr__timer_stop(t);
-}
 
 int lwr__watch_start(struct lwr_loop *l, struct lwr_watch *w)
 {
@@ -251,6 +215,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	input = data;
 	left = size;
+	one_timer_reset(1);
 	lwr__config_init(&config);
 	check(lwr__stack_init(&stack, &loop, &config, &log, &hooks, NULL) == 0);
 	link.caps.mtu = 1500;

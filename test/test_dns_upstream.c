@@ -8,6 +8,7 @@
 #include "core/pkt.h"
 #include "platform/sock.h"
 #include "relay/dns_via.h"
+#include "test/one_timer.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -41,9 +42,6 @@ static struct {
 	struct host_sock sock[FDS];
 	unsigned opened, open;
 	int connect_error;
-	uint64_t now;
-	struct lwr_timer *timer;
-	uint64_t timer_at;
 	uint32_t random;
 } host;
 
@@ -157,14 +155,6 @@ void lwr__random(void *buf, size_t len)
 	}
 }
 
-/* ---- loop and clock ------------------------------------------------------ */
-
-uint64_t lwr__loop_now(const struct lwr_loop *l)
-{
-	(void)l;
-	return host.now;
-}
-
 int lwr__watch_start(struct lwr_loop *l, struct lwr_watch *w)
 {
 	(void)l;
@@ -176,36 +166,6 @@ void lwr__watch_stop(struct lwr_loop *l, struct lwr_watch *w)
 {
 	(void)l;
 	sock_of(w->fd)->watch = NULL;
-}
-
-void lwr__timer_init(struct lwr_loop *l, struct lwr_timer *t,
-		     void (*on_timer)(struct lwr_timer *t))
-{
-	(void)l;
-	t->on_timer = on_timer;
-}
-
-void lwr__timer_start(struct lwr_timer *t, uint64_t ms)
-{
-	host.timer = t;
-	host.timer_at = host.now + ms;
-}
-
-void lwr__timer_stop(struct lwr_timer *t)
-{
-	if (host.timer == t)
-		host.timer = NULL;
-}
-
-bool lwr__timer_active(const struct lwr_timer *t)
-{
-	return host.timer == t;
-}
-
-void lwr__timer_close(struct lwr_loop *l, struct lwr_timer *t)
-{
-	(void)l;
-	lwr__timer_stop(t);
 }
 
 /* ---- the world ----------------------------------------------------------- */
@@ -235,7 +195,7 @@ static int setup(void **state)
 
 	memset(&w, 0, sizeof(w));
 	memset(&host, 0, sizeof(host));
-	host.now = START_MS;
+	one_timer_reset(START_MS);
 	lwr__config_init(&w.config);
 	w.dns.config = &w.config;
 	lwr__dns_parse(&w.dns, "nameserver 192.0.2.1\nnameserver 192.0.2.2\n");
@@ -253,7 +213,7 @@ static int teardown(void **state)
 	lwr__dns_upstream_fini(&w->up);
 	lwr__dns_cache_fini(&w->cache);
 	assert_int_equal(host.open, 0);
-	assert_null(host.timer);
+	assert_null(one_timer.timer);
 	return 0;
 }
 
@@ -266,18 +226,10 @@ static void tick(struct world *w)
 
 static void wait_ms(struct world *w, uint64_t ms)
 {
-	uint64_t end = host.now + ms;
+	uint64_t end = one_timer.now + ms;
 
-	while (host.timer && host.timer_at <= end) {
-		struct lwr_timer *t = host.timer;
-
-		if (host.timer_at > host.now)
-			host.now = host.timer_at;
-		host.timer = NULL;
-		t->on_timer(t);
+	while (one_timer_step(end))
 		tick(w);
-	}
-	host.now = end;
 }
 
 static void on_answer(struct lwr_dns_wait *wait, const uint8_t *msg, size_t len)
@@ -286,7 +238,7 @@ static void on_answer(struct lwr_dns_wait *wait, const uint8_t *msg, size_t len)
 
 	n->answers++;
 	n->len = len;
-	n->at_ms = host.now;
+	n->at_ms = one_timer.now;
 	if (len)
 		memcpy(n->msg, msg, len);
 }
@@ -404,7 +356,7 @@ static void answer_reaches_who_asked(void **state)
 	answer(w, last_sock(), 0x8180);
 	expect_rcode(n, LWR_DNS_NOERROR);
 	assert_int_equal(host.open, 0);
-	assert_null(host.timer);
+	assert_null(one_timer.timer);
 }
 
 static void sockets_leave_by_the_way_that_is_given(void **state)
@@ -741,7 +693,8 @@ static bool cached(struct world *w, const char *name, uint32_t *age)
 	struct lwr_dns_key k = key(name);
 	size_t len;
 
-	return lwr__dns_cache_get(&w->cache, &k, host.now, &len, age) != NULL;
+	return lwr__dns_cache_get(&w->cache, &k, one_timer.now, &len, age) !=
+	       NULL;
 }
 
 static void put(struct world *w, const char *name, uint32_t ttl, size_t len)
@@ -749,7 +702,7 @@ static void put(struct world *w, const char *name, uint32_t ttl, size_t len)
 	static const uint8_t msg[65535];
 	struct lwr_dns_key k = key(name);
 
-	lwr__dns_cache_put(&w->cache, &k, host.now, ttl, msg, len);
+	lwr__dns_cache_put(&w->cache, &k, one_timer.now, ttl, msg, len);
 }
 
 static void cached_answer_ages_and_ends(void **state)
@@ -760,13 +713,13 @@ static void cached_answer_ages_and_ends(void **state)
 	size_t len;
 
 	put(w, "a", 10, 50);
-	host.now += 9999;
+	one_timer.now += 9999;
 	assert_true(cached(w, "a", &age));
 	assert_int_equal(age, 9);
 	other.link = 2;
-	assert_null(
-		lwr__dns_cache_get(&w->cache, &other, host.now, &len, &age));
-	host.now += 1;
+	assert_null(lwr__dns_cache_get(&w->cache, &other, one_timer.now, &len,
+				       &age));
+	one_timer.now += 1;
 	assert_false(cached(w, "a", &age));
 	assert_int_equal(w->cache.entries, 0);
 	put(w, "b", 0, 50);

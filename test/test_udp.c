@@ -400,7 +400,7 @@ static void idle_flow_expires_and_the_timer_stops(void **state)
 {
 	struct world *w = *state;
 
-	assert_null(host.timer);
+	assert_null(one_timer.timer);
 	say(w, "10.0.2.15", 4000, "192.0.2.1", 7, "a");
 	wait_ms(w, 59999);
 	assert_int_equal(stats(w)->udp_live, 1);
@@ -414,7 +414,7 @@ static void idle_flow_expires_and_the_timer_stops(void **state)
 	wait_ms(w, 1);
 	assert_int_equal(stats(w)->udp_live, 0);
 	assert_int_equal(host.open, 0);
-	assert_null(host.timer);
+	assert_null(one_timer.timer);
 }
 
 static void traffic_of_either_side_keeps_a_flow(void **state)
@@ -567,7 +567,7 @@ static void flows_end_with_the_link(void **state)
 	arrive(host.fd, "192.0.2.53", 53, "a", 1); /* not read yet */
 	lwr__stack_reset_link(&w->rig.link);
 	assert_int_equal(host.open, 0);
-	assert_null(host.timer);
+	assert_null(one_timer.timer);
 	run(w);
 	assert_int_equal(w->rig.frames, 0);
 	assert_int_equal(stats(w)->udp_live, 0);

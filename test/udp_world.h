@@ -9,6 +9,7 @@
 
 #include "relay/udp.h"
 #include "relay/udp_flow.h"
+#include "test/one_timer.h"
 #include "test/rig.h"
 
 #include "platform/sock.h"
@@ -67,10 +68,6 @@ static struct {
 	size_t len;
 	uint8_t data[70000];
 	unsigned receives;
-	/* the clock */
-	uint64_t now;
-	struct lwr_timer *timer; /* the relay's, when it runs */
-	uint64_t timer_at;
 } host;
 
 static inline struct host_sock *sock_of(int fd)
@@ -237,14 +234,6 @@ static inline void arrive(int fd, const char *from, uint16_t port,
 	arrive_seg(fd, from, port, data, len, 0);
 }
 
-/* ---- loop and clock ------------------------------------------------------ */
-
-uint64_t lwr__loop_now(const struct lwr_loop *l)
-{
-	(void)l;
-	return host.now;
-}
-
 int lwr__watch_start(struct lwr_loop *l, struct lwr_watch *w)
 {
 	(void)l;
@@ -259,36 +248,6 @@ void lwr__watch_stop(struct lwr_loop *l, struct lwr_watch *w)
 	assert_ptr_equal(sock_of(w->fd)->watch, w);
 	sock_of(w->fd)->watch = NULL;
 	w->fd = -1;
-}
-
-void lwr__timer_init(struct lwr_loop *l, struct lwr_timer *t,
-		     void (*on_timer)(struct lwr_timer *t))
-{
-	(void)l;
-	t->on_timer = on_timer;
-}
-
-void lwr__timer_start(struct lwr_timer *t, uint64_t ms)
-{
-	host.timer = t;
-	host.timer_at = host.now + ms;
-}
-
-void lwr__timer_stop(struct lwr_timer *t)
-{
-	if (host.timer == t)
-		host.timer = NULL;
-}
-
-bool lwr__timer_active(const struct lwr_timer *t)
-{
-	return host.timer == t;
-}
-
-void lwr__timer_close(struct lwr_loop *l, struct lwr_timer *t)
-{
-	(void)l;
-	lwr__timer_stop(t);
 }
 
 /* ---- the world ----------------------------------------------------------- */
@@ -323,7 +282,7 @@ static inline int setup_with(void **state, uint32_t max_udp, uint32_t ring)
 
 	assert_non_null(w);
 	memset(&host, 0, sizeof(host));
-	host.now = START_MS;
+	one_timer_reset(START_MS);
 	host.limit = FDS;
 	rig_init(&w->rig);
 	w->rig.on_packet = on_packet;
@@ -362,7 +321,7 @@ static inline int teardown(void **state)
 	lwr__udp_fini(&w->udp);
 	lwr__udp_fini(&w->ping);
 	assert_int_equal(host.open, 0);
-	assert_null(host.timer);
+	assert_null(one_timer.timer);
 	assert_int_equal(w->rig.stack.stats.udp_live, 0);
 	lwr__stack_fini(&w->rig.stack);
 	assert_int_equal(uv_loop_close(&w->rig.uv), 0);
@@ -389,17 +348,10 @@ static inline void run(struct world *w)
 /* Time passes, timers run. */
 static inline void wait_ms(struct world *w, uint64_t ms)
 {
-	uint64_t end = host.now + ms;
-	struct lwr_timer *t;
+	uint64_t end = one_timer.now + ms;
 
-	while (host.timer && host.timer_at <= end) {
-		host.now = host.timer_at > host.now ? host.timer_at : host.now;
-		t = host.timer;
-		host.timer = NULL;
-		t->on_timer(t);
+	while (one_timer_step(end))
 		run(w);
-	}
-	host.now = end;
 }
 
 static inline void say(struct world *w, const char *src, uint16_t sport,
