@@ -45,6 +45,10 @@ bool lwr__lwip_due(const struct lwr_conn *c);
 
 /* core/conn.c: retries what a full ring kept back. */
 void lwr__conn_resume(struct lwr_conn *c);
+/* The conn's window is so large from now on; 0: it is over. */
+void lwr__conn_promise(struct lwr_conn *c, uint32_t window);
+/* So many bytes more may all windows have, the conn's link's too. */
+uint64_t lwr__conn_promisable(const struct lwr_conn *c);
 /* A tick of a conn whose window is closed. */
 void lwr__conn_probe_window(struct lwr_conn *c);
 

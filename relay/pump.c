@@ -131,17 +131,6 @@ static int gather(const struct lwr_flow *f, struct iovec *iov, uint32_t want,
 	return n;
 }
 
-/* The host takes what comes, and there is memory for more. */
-static bool may_grow(const struct lwr_flow *f)
-{
-	const struct lwr_tcp *t = f->tcp;
-	const struct lwr_link *link = f->conn.link;
-	uint64_t limit = link->net->limits.buffer;
-
-	return f->writable && t->queued < t->stack->config->max_buffer / 2 &&
-	       (!limit || link->buffered < limit / 2);
-}
-
 /* Sends the first `want` bytes of the queue. Returns 0 or -errno. */
 static int send_queued(struct lwr_flow *f, uint32_t want)
 {
@@ -164,7 +153,7 @@ static int send_queued(struct lwr_flow *f, uint32_t want)
 	if (r == -EAGAIN)
 		f->writable = false;
 	if (taken)
-		lwr__conn_credit(&f->conn, taken, may_grow(f));
+		lwr__conn_credit(&f->conn, taken, f->writable);
 	return r < 0 && r != -EAGAIN ? (int)r : 0;
 }
 

@@ -309,7 +309,130 @@ static void ring_full_when_the_link_goes(void **state)
 	world_clean(w);
 }
 
+/* ---- what windows promise ------------------------------------------------ */
+
+enum { MANY = 40, LEAST = 0xffff };
+
+static void four_mib(struct lwr_config *config, struct lwr_link_caps *caps)
+{
+	(void)caps;
+	config->max_buffer = 4 * MIB;
+}
+
+/* The g2h bytes that are held are never more than windows have promised. */
+static void check_promise(const struct fake_world *w, uint64_t limit,
+			  unsigned flows)
+{
+	assert_true(w->tcp.queued <= w->stack.promised);
+	assert_true(w->stack.promised <= limit / 2 + flows * LEAST);
+	assert_int_equal(w->stack.promised, w->wire.link.promised);
+}
+
+/* Hosts take all until windows have grown, and then nothing any more. */
+static void many_stuck_hosts_hold_what_windows_may(void **state)
+{
+	struct fake_world *w = fake_world(four_mib);
+	struct guest_opts o = guest_opts(80);
+	struct guest_conn *c[MANY];
+	uint64_t most = 0;
+	unsigned i, n;
+
+	(void)state;
+	o.send = 64 * MIB;
+	o.cwnd = 8 * MIB;
+	fake_plan(80)->any = true;
+	fake_plan(80)->sndbuf = 256 * KIB;
+	for (i = 0; i < MANY; i++) {
+		c[i] = world_connect(w, &o);
+		check_promise(w, 4 * MIB, i + 1);
+	}
+	fake_run(100);
+	/* The first ones have grown, the others may do all the same. */
+	assert_true(w->stack.promised > 2 * MIB);
+	for (i = 0; i < MANY; i++)
+		assert_true(fake_host(i)->got > 0);
+	for (i = 0; i < MANY; i++)
+		fake_host(i)->plan.paused = true;
+	for (n = 0; n < 500; n++) {
+		fake_run(10);
+		check_promise(w, 4 * MIB, MANY);
+		most = w->tcp.queued > most ? w->tcp.queued : most;
+	}
+	assert_true(most > MIB);
+	for (i = 0; i < MANY; i++) {
+		guest_reset(c[i]);
+		fake_run(1);
+	}
+	world_clean(w);
+	assert_int_equal(w->stack.promised, 0);
+}
+
+static struct lwr_net limited;
+
+static void own_net(struct lwr_config *config, struct lwr_link_caps *caps)
+{
+	(void)caps;
+	limited = config->net;
+	limited.limits.buffer = 2 * MIB;
+}
+
+/* A connection that comes late begins small, and grows when there is room. */
+static void window_grows_when_others_have_ended(void **state)
+{
+	struct fake_world *w = fake_world(own_net);
+	struct guest_opts o = guest_opts(80);
+	struct guest_conn *c[9];
+
+	(void)state;
+	w->wire.link.net = &limited;
+	fake_plan(80)->sndbuf = 4 * MIB;
+	for (unsigned i = 0; i < 9; i++)
+		c[i] = world_connect(w, &o);
+	check_promise(w, 2 * MIB, 9);
+	assert_int_equal(w->stack.promised, 8 * 128 * KIB + LEAST);
+	fake_host(8)->plan.any = true;
+	c[8]->o.send = 1000 * MIB;
+	c[8]->o.cwnd = 8 * MIB;
+	guest_kick(c[8]);
+	fake_run(200);
+	assert_int_equal(w->stack.promised, 8 * 128 * KIB + LEAST);
+	for (unsigned i = 0; i < 8; i++)
+		guest_reset(c[i]);
+	fake_run(200);
+	check_promise(w, 2 * MIB, 1);
+	assert_true(w->stack.promised > 256 * KIB);
+	guest_reset(c[8]);
+	world_clean(w);
+}
+
+/* The guest has ended, and nobody has taken its bytes: they still count. */
+static void ended_guest_keeps_its_promise(void **state)
+{
+	struct fake_world *w = fake_world(NULL);
+	struct guest_opts o = guest_opts(80);
+	struct guest_conn *c;
+
+	(void)state;
+	o.send = 100 * KIB;
+	o.fin_after_send = true;
+	fake_plan(80)->sndbuf = 10 * KIB;
+	fake_plan(80)->paused = true;
+	fake_plan(80)->fin_after_send = true;
+	c = world_connect(w, &o);
+	world_until(w, 10000, guest_closed(c));
+	fake_run(10000);
+	assert_true(w->tcp.queued >= 80 * KIB);
+	check_promise(w, 256 * KIB, 1);
+	fake_host(0)->plan.paused = false;
+	fake_host_kick(fake_host(0));
+	world_clean(w);
+	assert_int_equal(w->stack.promised, 0);
+}
+
 static const struct CMUnitTest tests[] = {
+	WORLD_TEST(many_stuck_hosts_hold_what_windows_may),
+	WORLD_TEST(window_grows_when_others_have_ended),
+	WORLD_TEST(ended_guest_keeps_its_promise),
 	WORLD_TEST(window_closed_for_ten_minutes),
 	WORLD_TEST(window_update_lost),
 	WORLD_TEST(window_closed_exactly_at_the_last_byte),
