@@ -11,7 +11,7 @@ import itertools
 import os
 import re
 
-from net import Child
+from net import Child, run_ahead
 
 RATE = 2000  # questions a second where the latency is asked for
 FASTEST = 250000
@@ -56,10 +56,12 @@ def run(inst, how, seconds):
         argv += ["-Q", rate]
     if os.path.exists(said):
         os.unlink(said)
+    run_ahead(inst.names.pid, bool(rate))
     child = Child(argv, inst.g, inst.tools.load_cpus, log=said, ahead=rate)
     try:
         child.proc.wait(seconds + 20)
     finally:
         child.close()
+        run_ahead(inst.names.pid, False)
     with open(said, errors="replace") as f:
         return parse(f.read(), seconds)

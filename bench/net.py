@@ -58,9 +58,11 @@ def folder():
     return tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-")
 
 
-def run_ahead():
+def run_ahead(pid=0, ahead=True):
+    """Real-time priority or none, where we may."""
+    policy, priority = (os.SCHED_FIFO, 1) if ahead else (os.SCHED_OTHER, 0)
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        os.sched_setscheduler(pid, policy, os.sched_param(priority))
     except PermissionError:
         pass
 

@@ -208,8 +208,7 @@ class Instance:
         tools = self.tools
         self.server = self.serve(self.s, tools.loadd, SERVER, PORT, PORTS)
         self.datagrams = self.serve(self.s, tools.udp, "serve", SERVER, PORT)
-        self.names = self.serve(self.s, tools.dns, "serve", SERVER,
-                                ahead=True)
+        self.names = self.serve(self.s, tools.dns, "serve", SERVER)
         self.inner = self.serve(self.g, tools.loadd, "0.0.0.0", PUBLISHED,
                                 PORTS)
 
