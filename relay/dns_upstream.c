@@ -426,8 +426,14 @@ int lwr__dns_ask(struct lwr_dns_upstream *u, struct lwr_dns_wait *w,
 
 bool lwr__dns_upstream_tick(struct lwr_dns_upstream *u)
 {
+	bool more;
+
 	follow(u);
-	return lwr__dns_via_read(u);
+	lwr__dns_via_flush(u);
+	more = lwr__dns_via_read(u);
+	lwr__dns_via_flush(u); /* what was asked once more */
+	u->sending = false;
+	return more;
 }
 
 int lwr__dns_upstream_init(struct lwr_dns_upstream *u, struct lwr_loop *loop,
@@ -442,9 +448,15 @@ int lwr__dns_upstream_init(struct lwr_dns_upstream *u, struct lwr_loop *loop,
 	u->buf = malloc(LWR_DNS_MSG_MAX);
 	if (!u->buf)
 		return -ENOMEM;
+	u->out = malloc(LWR_DNS_OUT);
+	if (!u->out) {
+		free(u->buf);
+		return -ENOMEM;
+	}
 	lwr__random(u->k, sizeof(u->k));
 	lwr__list_init(&u->due);
 	lwr__list_init(&u->ready);
+	lwr__list_init(&u->unsent);
 	lwr__list_init(&u->dead);
 	for (int i = 0; i < LWR_DNS_JOIN; i++)
 		lwr__list_init(&u->join[i]);
@@ -460,5 +472,6 @@ void lwr__dns_upstream_fini(struct lwr_dns_upstream *u)
 	lwr__dns_upstream_reap(u);
 	lwr__timer_stop(&u->timer);
 	lwr__timer_close(u->loop, &u->timer);
+	free(u->out);
 	free(u->buf);
 }

@@ -19,6 +19,7 @@ struct lwr_dns_via;
 
 enum {
 	LWR_DNS_JOIN = 256, /* buckets of questions in flight */
+	LWR_DNS_OUT = 32 * 1024,
 	LWR_DNS_IDS = 64,
 };
 
@@ -33,6 +34,8 @@ struct lwr_dns_upstream {
 	struct lwr_list due; /* questions, next deadline first */
 	struct lwr_list join[LWR_DNS_JOIN]; /* by key: who may share */
 	struct lwr_list ready; /* sockets to look at in this tick */
+	struct lwr_list unsent; /* sockets with questions to be sent in it */
+	bool sending; /* in this tick one has left already */
 	struct lwr_list dead; /* sockets, freed at the end of the tick */
 	struct lwr_timer timer; /* of the first deadline */
 	uint32_t questions; /* in flight */
@@ -42,6 +45,7 @@ struct lwr_dns_upstream {
 	uint16_t id[LWR_DNS_IDS]; /* random numbers at hand */
 	unsigned ids;
 	uint8_t *buf; /* one message */
+	uint8_t *out; /* LWR_DNS_OUT bytes: questions that leave together */
 };
 
 /* Somebody who waits for an answer; the owner embeds it. */

@@ -7,8 +7,10 @@
  *
  * UDP: questions that are in flight together share a socket, up to SLOTS in its
  * whole life; then, or when none is in flight any more, it is closed. So a
- * question asked alone has a port of its own, a burst costs a system call or
- * two each, and no port is open long enough to be worth finding out.
+ * question asked alone has a port of its own, and no port is open long enough
+ * to be worth finding out. The first question of a tick leaves at once; those
+ * after it gather, and leave with one system call for each socket, those of one
+ * size as a train, which passes the host's stack once.
  *
  * TCP: a connection for each question, closed after its answer. Only answers
  * that did not fit a datagram, and guests' own TCP, come this way.
@@ -22,6 +24,7 @@
 
 #include "core/pkt.h"
 #include "platform/sock.h"
+#include "platform/sock_udp.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -33,14 +36,17 @@ enum {
 	STREAMS_MAX = 256,
 	BUDGET = 64, /* reads of one socket in one tick */
 	PREFIX = 2, /* length before a message in TCP */
+	SHORT = LWR_DNS_OUT / SLOTS, /* questions that may gather */
 };
 
 struct lwr_dns_via {
 	struct lwr_watch watch;
 	struct lwr_list node; /* on up->ready or ->dead */
+	struct lwr_list on_unsent;
 	struct lwr_dns_upstream *up;
 	struct lwr_dns_try *slot[SLOTS]; /* in order of use; NULL: over */
 	unsigned used;
+	unsigned sent_slots; /* of those; the others are to be sent */
 	unsigned live;
 	uint8_t server;
 	bool tcp;
@@ -71,6 +77,7 @@ static void close_via(struct lwr_dns_via *v)
 	v->watch.fd = -1;
 	if (v->tcp)
 		v->up->streams--;
+	lwr__list_remove(&v->on_unsent);
 	lwr__list_remove(&v->node);
 	lwr__list_append(&v->up->dead, &v->node);
 }
@@ -114,6 +121,7 @@ static struct lwr_dns_via *open_via(struct lwr_dns_upstream *u, uint8_t server,
 	v->server = server;
 	v->tcp = tcp;
 	lwr__list_init(&v->node);
+	lwr__list_init(&v->on_unsent);
 	v->watch.fd = open_socket(u->dns, server, tcp);
 	v->watch.events = tcp ? EPOLLIN | EPOLLOUT : EPOLLIN;
 	v->watch.on_event = on_event;
@@ -217,6 +225,79 @@ static ssize_t write_try(const struct lwr_dns_via *v,
 	return lwr__sock_writev(v->watch.fd, iov + first, 2 - first);
 }
 
+/* It may be the report of an earlier one: then that failed as well. */
+static void fail_later(struct lwr_dns_via *v, int err)
+{
+	retire(v);
+	v->error = err;
+	if (v->watch.fd >= 0 && lwr__list_empty(&v->node))
+		lwr__list_append(&v->up->ready, &v->node);
+}
+
+/* The question at `to`, as it goes out. */
+static void spell(uint8_t *to, const struct lwr_dns_try *t)
+{
+	memcpy(to, t->msg, t->len);
+	to[0] = (uint8_t)(t->id >> 8);
+	to[1] = (uint8_t)t->id;
+}
+
+/* A train's parts are of one size, but for a shorter last one. */
+static bool extends(const struct lwr_sock_out *o, size_t len)
+{
+	size_t step = o->seg ? o->seg : o->len;
+
+	return len <= step && o->len % step == 0;
+}
+
+/* The unsent questions as datagrams and trains. Returns their number. */
+static unsigned gather(struct lwr_dns_via *v, struct lwr_sock_out *out)
+{
+	uint8_t *to = v->up->out;
+	const struct lwr_dns_try *t;
+	unsigned n = 0;
+
+	for (; v->sent_slots < v->used; v->sent_slots++) {
+		t = v->slot[v->sent_slots];
+		if (!t)
+			continue;
+		spell(to, t);
+		if (n > 0 && extends(&out[n - 1], t->len)) {
+			if (!out[n - 1].seg)
+				out[n - 1].seg = (uint16_t)out[n - 1].len;
+			out[n - 1].len += t->len;
+		} else {
+			out[n++] = (struct lwr_sock_out){ .data = to,
+							  .len = t->len };
+		}
+		to += t->len;
+	}
+	return n;
+}
+
+static void flush(struct lwr_dns_via *v)
+{
+	struct lwr_sock_out out[SLOTS];
+	unsigned n, at = 0;
+	int r = 1;
+
+	lwr__list_remove(&v->on_unsent);
+	n = gather(v, out);
+	while (at < n && r > 0) {
+		r = lwr__sock_send(v->watch.fd, out + at, n - at);
+		at += r > 0 ? (unsigned)r : 0;
+	}
+	if (r < 0 && r != -EAGAIN)
+		fail_later(v, r);
+}
+
+void lwr__dns_via_flush(struct lwr_dns_upstream *u)
+{
+	while (!lwr__list_empty(&u->unsent))
+		flush(LWR_CONTAINER(u->unsent.next, struct lwr_dns_via,
+				    on_unsent));
+}
+
 static int send_udp(struct lwr_dns_upstream *u, struct lwr_dns_try *t)
 {
 	struct lwr_dns_via *v = u->open[t->server];
@@ -229,16 +310,21 @@ static int send_udp(struct lwr_dns_upstream *u, struct lwr_dns_try *t)
 			return err;
 		u->open[t->server] = v;
 	}
+	if (t->len <= SHORT && u->sending) {
+		enter(v, t);
+		if (lwr__list_empty(&v->on_unsent))
+			lwr__list_append(&u->unsent, &v->on_unsent);
+		return 0;
+	}
+	flush(v);
+	u->sending = true;
 	enter(v, t);
+	v->sent_slots = v->used;
 	r = write_try(v, t);
 	if (r >= 0 || r == -EAGAIN) /* dropped by the kernel, as on the way */
 		return 0;
-	/* It may be the report of an earlier one: then that failed as well. */
-	retire(v);
 	lwr__dns_via_cancel(t);
-	v->error = (int)r;
-	if (v->watch.fd >= 0 && lwr__list_empty(&v->node))
-		lwr__list_append(&u->ready, &v->node);
+	fail_later(v, (int)r);
 	return (int)r;
 }
 

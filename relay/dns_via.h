@@ -20,11 +20,14 @@ struct lwr_dns_try {
 };
 
 /*
- * Sends t->msg to resolver t->server under a random identifier. Returns 0 or
- * -errno; afterwards one of the two below follows unless it is cancelled.
+ * Sends t->msg to resolver t->server under a random identifier, at the end of
+ * the tick at the latest. Returns 0 or -errno; afterwards one of the two below follows unless it is cancelled.
  */
 int lwr__dns_via_send(struct lwr_dns_upstream *u, struct lwr_dns_try *t);
 void lwr__dns_via_cancel(struct lwr_dns_try *t);
+
+/* Hands over what is not sent yet. */
+void lwr__dns_via_flush(struct lwr_dns_upstream *u);
 
 /* Reads what is ready. True: work is left. */
 bool lwr__dns_via_read(struct lwr_dns_upstream *u);

@@ -7,6 +7,7 @@
 
 #include "core/pkt.h"
 #include "platform/sock.h"
+#include "platform/sock_udp.h"
 #include "relay/dns_via.h"
 #include "test/one_timer.h"
 
@@ -32,6 +33,7 @@ struct host_sock {
 	uint8_t sent[MSG]; /* the last message, without its prefix */
 	size_t sent_len;
 	unsigned sends;
+	unsigned calls; /* that sent many */
 	uint8_t in[2 * MSG]; /* bytes to be read */
 	size_t in_len;
 	int error; /* of the next call, once */
@@ -123,6 +125,30 @@ ssize_t lwr__sock_writev(int fd, const struct iovec *iov, int n)
 	s->sent_len = len - skip;
 	s->sends++;
 	return (ssize_t)len;
+}
+
+/* One call; a train is as many messages. */
+int lwr__sock_send(int fd, const struct lwr_sock_out *out, unsigned n)
+{
+	struct host_sock *s = sock_of(fd);
+
+	if (s->error)
+		return (int)take_error(s);
+	s->calls++;
+	for (unsigned i = 0; i < n; i++) {
+		size_t part, left = out[i].len;
+		const uint8_t *p = out[i].data;
+
+		for (; left > 0; p += part, left -= part) {
+			part = out[i].seg ? out[i].seg : left;
+			part = part < left ? part : left;
+			assert_true(part <= MSG);
+			memcpy(s->sent, p, part);
+			s->sent_len = part;
+			s->sends++;
+		}
+	}
+	return (int)n;
 }
 
 ssize_t lwr__sock_readv(int fd, const struct iovec *iov, int n)
@@ -268,8 +294,9 @@ static size_t make_query(uint8_t *buf, unsigned number, uint16_t edns)
 	return MSG - c.left;
 }
 
-static struct waiter *ask_with(struct world *w, unsigned number, uint16_t edns,
-			       bool tcp)
+/* Within a tick that goes on. */
+static struct waiter *ask_on(struct world *w, unsigned number, uint16_t edns,
+			     bool tcp)
 {
 	struct waiter *n = &w->waiter[w->waiters++];
 	struct lwr_dns_query q;
@@ -282,6 +309,14 @@ static struct waiter *ask_with(struct world *w, unsigned number, uint16_t edns,
 	assert_int_equal(lwr__dns_query_parse(msg, len, tcp, &q), LWR_DNS_GOOD);
 	q.key.link = 1;
 	assert_int_equal(lwr__dns_ask(&w->up, &n->wait, &q, msg, len, tcp), 0);
+	return n;
+}
+
+static struct waiter *ask_with(struct world *w, unsigned number, uint16_t edns,
+			       bool tcp)
+{
+	struct waiter *n = ask_on(w, number, edns, tcp);
+
 	tick(w);
 	return n;
 }
@@ -761,6 +796,42 @@ static void cache_of_size_0_keeps_nothing(void **state)
 	lwr__dns_cache_flush(&w->cache);
 }
 
+static void questions_of_a_tick_leave_together(void **state)
+{
+	struct world *w = *state;
+	struct waiter *last = NULL;
+
+	for (unsigned i = 0; i < 70; i++)
+		last = ask_on(w, i, i % 3 ? 0 : 1232, false);
+	/* The first at once; a socket is for 64. */
+	assert_int_equal(host.opened, 2);
+	assert_int_equal(host.sock[0].sends, 1);
+	assert_int_equal(host.sock[1].sends, 0);
+	tick(w);
+	assert_int_equal(host.sock[0].sends, 64);
+	assert_int_equal(host.sock[0].calls, 1);
+	assert_int_equal(host.sock[1].sends, 6);
+	assert_int_equal(host.sock[1].calls, 1);
+	answer(w, &host.sock[1], 0x8180);
+	expect_rcode(last, LWR_DNS_NOERROR);
+	wait_ms(w, 6000);
+}
+
+static void what_left_together_fails_together(void **state)
+{
+	struct world *w = *state;
+
+	ask_on(w, 1, 0, false);
+	ask_on(w, 2, 0, false);
+	ask_on(w, 3, 0, false);
+	host.sock[0].error = -ECONNREFUSED;
+	tick(w);
+	assert_int_equal(host.opened, 2);
+	assert_int_equal(host.sock[1].server, 2);
+	assert_int_equal(host.sock[1].sends, 3);
+	wait_ms(w, 6000);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -769,6 +840,8 @@ int main(void)
 		TEST(answer_reaches_who_asked),
 		TEST(sockets_leave_by_the_way_that_is_given),
 		TEST(questions_share_a_socket_for_a_while),
+		TEST(questions_of_a_tick_leave_together),
+		TEST(what_left_together_fails_together),
 		TEST(equal_questions_are_one),
 		TEST(forged_messages_change_nothing),
 		TEST(cancelled_question_still_feeds_the_cache),
