@@ -187,13 +187,16 @@ static void unknown_tcp(struct lwr_stack *s, const struct lwr_pkt *pkt,
 	}
 }
 
+/* Before the guest was answered, only these two mean anything. */
 static void early_tcp(struct lwr_stack *s, struct lwr_conn *c,
 		      const struct lwr_pkt *pkt, struct pbuf *p)
 {
 	struct segment seg = segment_of(pkt);
+	bool rst = (seg.flags & FLAG_RST) != 0;
 
-	pbuf_free(p);
-	s->hooks->on_early(s->arg, c, pkt, (seg.flags & FLAG_RST) != 0);
+	if (rst || (seg.flags & (FLAG_SYN | FLAG_ACK)) == FLAG_SYN)
+		s->hooks->on_early(s->arg, c, pkt, rst);
+	pbuf_free(p); /* the packet is in it */
 }
 
 void lwr__stack_segment(struct lwr_stack *s, const struct lwr_pkt *pkt,
@@ -210,11 +213,11 @@ void lwr__stack_segment(struct lwr_stack *s, const struct lwr_pkt *pkt,
 		return;
 	}
 	c = LWR_CONTAINER(n, struct lwr_conn, demux);
-	c->ttl = pkt->ttl;
 	if (!c->pcb) {
 		early_tcp(s, c, pkt, p);
 		return;
 	}
+	c->ttl = pkt->ttl;
 	strip(pkt, p);
 	if (lwr__lwip_calling(c) && !answers_syn(p)) {
 		pbuf_free(p);

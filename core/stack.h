@@ -55,7 +55,7 @@ struct lwr_conn {
 	uint16_t probe_every; /* ticks between probes of a closed window; 0: open */
 	uint16_t probe_wait; /* ticks until the next */
 	uint16_t super_mss; /* n * gso_size and options: a whole segment */
-	uint8_t ttl; /* of the guest's last segment */
+	uint8_t ttl; /* of the guest's last segment, or of its held SYN */
 };
 
 /* Core to relay. Every function but on_syn may be called in lwIP's callbacks. */
@@ -65,7 +65,7 @@ struct lwr_stack_hooks {
 	 * lwr__conn_accept() or _refuse(), or answers otherwise.
 	 */
 	void (*on_syn)(void *arg, const struct lwr_pkt *pkt);
-	/* A segment of a conn that has no PCB yet (retransmitted SYN, RST). */
+	/* A repeated SYN or a RST of a conn that has no PCB yet. */
 	void (*on_early)(void *arg, struct lwr_conn *c,
 			 const struct lwr_pkt *pkt, bool rst);
 	/* The handshake is complete. */

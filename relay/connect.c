@@ -318,6 +318,7 @@ static struct lwr_flow *new_flow(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 	f->syn = syn;
 	f->host = to->host;
 	f->hops = to->hops;
+	f->conn.ttl = pkt->ttl;
 	f->last_chance = to->kind != HOST;
 	lwr__stack_key(&key, pkt);
 	lwr__conn_add(pkt->link, &f->conn, &key);

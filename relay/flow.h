@@ -76,6 +76,8 @@ void lwr__flow_kill(struct lwr_flow *f, bool reset_host);
 /* relay/hops.c */
 /* The TTL that a SYN's connect has to have; 0: the host's usual one. */
 uint8_t lwr__hops_of(const struct lwr_pkt *pkt);
+/* The repeated SYN has another TTL than the held one, and asks anew. */
+bool lwr__hops_differ(const struct lwr_flow *f, const struct lwr_pkt *syn);
 /* Why a router ended the connect, a negative errno, and which; 0: none did. */
 int lwr__hops_report(struct lwr_flow *f, struct lwr_addr *by);
 /* The connection stands. */

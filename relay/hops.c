@@ -44,12 +44,22 @@ static bool is_usual(uint8_t ttl)
 	       is_default(ttl, 255);
 }
 
-uint8_t lwr__hops_of(const struct lwr_pkt *pkt)
+static uint8_t hops_by(const struct lwr_pkt *pkt, uint8_t ttl)
 {
-	if (is_usual(pkt->ttl) || pkt->ttl < 2 ||
+	if (is_usual(ttl) || ttl < 2 ||
 	    lwr__policy_is_local(pkt->link->net, &pkt->dst))
 		return 0;
-	return (uint8_t)(pkt->ttl - 1);
+	return (uint8_t)(ttl - 1);
+}
+
+uint8_t lwr__hops_of(const struct lwr_pkt *pkt)
+{
+	return hops_by(pkt, pkt->ttl);
+}
+
+bool lwr__hops_differ(const struct lwr_flow *f, const struct lwr_pkt *syn)
+{
+	return hops_by(syn, syn->ttl) != hops_by(syn, f->conn.ttl);
 }
 
 int lwr__hops_report(struct lwr_flow *f, struct lwr_addr *by)

@@ -209,7 +209,7 @@ bool lwr__tcp_on_early(struct lwr_tcp *t, struct lwr_conn *c,
 		       const struct lwr_pkt *pkt, bool rst)
 {
 	struct lwr_flow *f = lwr__flow_of(c);
-	bool again = !rst && lwr__hops_of(pkt) != f->hops;
+	bool again = !rst && lwr__hops_differ(f, pkt);
 
 	(void)t;
 	/* A repeated SYN changes nothing; a RST gives the connect up. */

@@ -2,7 +2,10 @@
 /* The TTL of the guest's connects: traceroute by TCP, and who else sets one. */
 #include "test/fake_world.h"
 
+#include "core/csum.h"
+
 #include <errno.h>
+#include <string.h>
 
 enum { ROUTERS = 3 };
 
@@ -162,6 +165,72 @@ static void repeated_syn_with_another_ttl_asks_anew(void **state)
 	world_clean(w);
 }
 
+/* The frame in two fragments of IPv4: `first` bytes of TCP, and the rest. */
+static void send_in_two(struct guest *g, const struct fake_seg *s)
+{
+	enum { ETH = 14, IP = 20, FIRST = 24, MORE = 0x20 };
+	static uint8_t frame[SEG_FRAME_MAX], part[SEG_FRAME_MAX];
+	size_t len = fake_seg_build(s, frame) - ETH - IP, n;
+	uint16_t sum;
+
+	for (size_t off = 0; off < len; off += n) {
+		n = off ? len - off : FIRST;
+		memcpy(part, frame, ETH + IP);
+		memcpy(part + ETH + IP, frame + ETH + IP + off, n);
+		part[ETH + 3] = (uint8_t)(IP + n);
+		part[ETH + 6] = off ? 0 : MORE;
+		part[ETH + 7] = (uint8_t)(off / 8);
+		memset(part + ETH + 10, 0, 2);
+		sum = lwr__csum(0, part + ETH, IP);
+		memcpy(part + ETH + 10, &sum, 2);
+		fake_wire_send(g->wire, part, ETH + IP + n);
+	}
+}
+
+static void syn_in_fragments_asks_anew_as_well(void **state)
+{
+	struct fake_world *w = fake_world(NULL);
+	struct fake_seg syn;
+
+	(void)state;
+	w->guest.raw = true;
+	fake_plan(80)->after_ms = FAKE_NEVER;
+	for (uint8_t ttl = 2; ttl < 4; ttl++) {
+		syn = probe(ttl);
+		syn.mss = 1460;
+		syn.ts = true;
+		send_in_two(&w->guest, &syn);
+		fake_run(100);
+		assert_int_equal(fake_hosts(), ttl - 1u);
+		assert_int_equal(fake_host(ttl - 2u)->hops, ttl - 1);
+	}
+	fake_run(11000);
+	world_clean(w);
+}
+
+static void only_a_syn_asks_anew(void **state)
+{
+	static const uint8_t flags[] = { SEG_ACK, SEG_FIN | SEG_ACK,
+					 SEG_SYN | SEG_ACK, SEG_PSH, 0 };
+	struct fake_world *w = fake_world(NULL);
+	struct fake_seg s = probe(2);
+
+	(void)state;
+	w->guest.raw = true;
+	fake_plan(80)->after_ms = FAKE_NEVER;
+	guest_raw(&w->guest, &s);
+	for (unsigned i = 0; i < sizeof(flags); i++) {
+		s = probe(5);
+		s.flags = flags[i];
+		guest_raw(&w->guest, &s);
+		fake_run(100);
+		assert_int_equal(fake_hosts(), 1);
+		assert_int_equal(fake_fds(), 1);
+	}
+	fake_run(11000);
+	world_clean(w);
+}
+
 static const struct CMUnitTest tests[] = {
 	WORLD_TEST(hop_that_ends_it_says_so),
 	WORLD_TEST(ttl_that_suffices_stays),
@@ -169,6 +238,8 @@ static const struct CMUnitTest tests[] = {
 	WORLD_TEST(usual_ttls_are_not_carried),
 	WORLD_TEST(silent_path_stays_silent),
 	WORLD_TEST(repeated_syn_with_another_ttl_asks_anew),
+	WORLD_TEST(syn_in_fragments_asks_anew_as_well),
+	WORLD_TEST(only_a_syn_asks_anew),
 };
 
 WORLD_MAIN(tests)
