@@ -1,43 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "relay/dhcp6.h"
-#include "relay/services.h"
-#include "test/rig.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-static struct lwr_services services;
-static unsigned not_taken;
-
-static void on_packet(struct rig *r, const struct lwr_pkt *pkt)
-{
-	(void)r;
-	if (!lwr__dhcp6_input(&services, pkt))
-		not_taken++;
-}
+#include "test/services_rig.h"
 
 static int setup(void **state)
 {
-	static struct rig r;
-
-	not_taken = 0;
-	rig_init(&r);
-	r.on_packet = on_packet;
-	rig_open(&r);
-	lwr__services_init(&services, &r.stack, &r.dns);
-	*state = &r;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	lwr__services_fini(&services);
-	rig_close(*state);
-	return 0;
+	return services_setup(state, lwr__dhcp6_input);
 }
 
 /* ---- the client ---------------------------------------------------------- */
