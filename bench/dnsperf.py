@@ -3,9 +3,10 @@
 
 Questions of a run have names of their own, so that no cache knows the answer,
 or are for the same hundred names, again and again. Beside bulk dnsperf asks at a
-fixed rate; it and its server then run at real-time priority, for all relays
+fixed rate; it and its server then run at the highest nice level, for all relays
 alike: what is measured is the way there and back, and not the queue for the
-processor that they share with the ends of the bulk.
+processor that they share with the ends of the bulk. (Not at real-time
+priority: dnsperf spins at times, and would starve the server.)
 """
 import itertools
 import os

@@ -59,10 +59,9 @@ def folder():
 
 
 def run_ahead(pid=0, ahead=True):
-    """Real-time priority or none, where we may."""
-    policy, priority = (os.SCHED_FIFO, 1) if ahead else (os.SCHED_OTHER, 0)
+    """The highest priority that starves nobody, where we may."""
     try:
-        os.sched_setscheduler(pid, policy, os.sched_param(priority))
+        os.setpriority(os.PRIO_PROCESS, pid, -20 if ahead else 0)
     except PermissionError:
         pass
 
