@@ -9,18 +9,16 @@
  * lwIP would probe a closed window only while it has something unsent, so that
  * is done here too (RFC 9293 3.8.6.1).
  *
- * The receive window starts at WINDOW_FIRST (core/lwip.c), so that thousands
- * of connections to hosts that do not read hold little, and doubles up to
+ * The receive window starts at LWR_WINDOW_FIRST, so that thousands of
+ * connections to hosts that do not read hold little, and doubles up to
  * WINDOW_USUAL, or what the link needs, while the host takes a window's worth
  * at once. What a window holds beyond that waits in the guest's queue, before
  * anything else that the guest sends.
  *
  * A window is memory that the guest may fill, whatever the host does then: in
- * order it waits for the host, out of order in lwIP. All windows are counted
- * (`promised`), from a connection's beginning until its last byte is the host's,
- * and together they do not grow beyond half of what may be buffered, of the
- * relay and of the link. Beyond that a connection begins with WINDOW_LEAST, what
- * lwIP's SYN-ACK says by itself, and stays at it.
+ * order it waits for the host, out of order in lwIP. What windows have grown is
+ * counted (`promised`), until a connection's last byte is the host's, and it is
+ * not more than half of what may be buffered, of the relay and of the link.
  *
  * Window updates are decided here, not by lwIP, whose threshold is a constant
  * and too large for a guest without window scaling: half of the window.
@@ -160,27 +158,36 @@ static uint32_t unannounced(const struct tcp_pcb *pcb)
 	return pcb->rcv_nxt + pcb->rcv_wnd - pcb->rcv_ann_right_edge;
 }
 
-void lwr__conn_promise(struct lwr_conn *c, uint32_t window)
-{
-	int64_t more = (int64_t)window - c->window;
-
-	c->link->stack->promised += (uint64_t)more;
-	c->link->promised += (uint64_t)more;
-	c->window = window;
-}
-
 static uint64_t rest_of(uint64_t limit, uint64_t used)
 {
 	return limit / 2 > used ? limit / 2 - used : 0;
 }
 
-uint64_t lwr__conn_promisable(const struct lwr_conn *c)
+/* So many bytes more may windows promise. */
+static uint64_t promisable(const struct lwr_conn *c)
 {
 	const struct lwr_stack *s = c->link->stack;
 	uint64_t room = rest_of(s->config->max_buffer, s->promised);
 	uint64_t limit = c->link->net->limits.buffer;
 
 	return limit ? LWIP_MIN(room, rest_of(limit, c->link->promised)) : room;
+}
+
+static void widen(struct lwr_conn *c, uint32_t extra)
+{
+	c->window += extra;
+	c->link->promised += extra;
+	c->link->stack->promised += extra;
+}
+
+void lwr__conn_promise_kept(struct lwr_conn *c)
+{
+	uint32_t n =
+		c->window > LWR_WINDOW_FIRST ? c->window - LWR_WINDOW_FIRST : 0;
+
+	c->link->promised -= n;
+	c->link->stack->promised -= n;
+	c->window = 0;
 }
 
 static uint32_t window_max(const struct lwr_conn *c)
@@ -199,9 +206,9 @@ static uint32_t growth(struct lwr_conn *c, uint32_t n)
 	if (c->moved < c->window || c->window >= max)
 		return 0;
 	extra = LWIP_MIN(c->window, max - c->window);
-	if (lwr__conn_promisable(c) < extra)
+	if (promisable(c) < extra)
 		return 0;
-	lwr__conn_promise(c, c->window + extra);
+	widen(c, extra);
 	c->moved = 0;
 	return extra;
 }

@@ -46,8 +46,6 @@ enum {
 	OPT_TIMESTAMP = 12,
 	/* So that a frame's length fits 16 bits: Ethernet, IPv6, TCP, option. */
 	MAX_PAYLOAD = 65535 - 14 - 40 - 20 - OPT_TIMESTAMP,
-	WINDOW_FIRST = 128 * 1024, /* receive window of a new connection, */
-	WINDOW_LEAST = 0xffff, /* as lwIP's SYN and SYN-ACK have promised */
 	NETIF_INDEX = 1, /* of every netif: there is one at a time */
 };
 
@@ -292,12 +290,7 @@ static void set_sizes(struct lwr_conn *c)
 static void set_window(struct lwr_conn *c)
 {
 	struct tcp_pcb *pcb = c->pcb;
-	uint32_t first = WINDOW_LEAST;
-
-	if (c->window >= WINDOW_FIRST ||
-	    lwr__conn_promisable(c) >= WINDOW_FIRST - c->window)
-		first = WINDOW_FIRST;
-	lwr__conn_promise(c, LWIP_MIN(pcb->rcv_wnd, first));
+	c->window = LWIP_MIN(pcb->rcv_wnd, LWR_WINDOW_FIRST);
 	pcb->rcv_wnd = c->window;
 	pcb->rcv_ann_wnd = c->window;
 	pcb->rcv_ann_right_edge = pcb->rcv_nxt + c->window;

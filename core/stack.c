@@ -305,7 +305,7 @@ void lwr__conn_add(struct lwr_link *link, struct lwr_conn *c,
 void lwr__conn_remove(struct lwr_stack *s, struct lwr_conn *c)
 {
 	LWR_ASSERT(!c->pcb);
-	lwr__conn_promise(c, 0);
+	lwr__conn_promise_kept(c);
 	lwr__demux_remove(&s->demux, &c->demux);
 	lwr__list_remove(&c->on_link);
 	lwr__list_remove(&c->on_due);

@@ -103,7 +103,7 @@ struct lwr_stack {
 	struct lwr_timer slow; /* 500 ms, while `due` is not empty */
 	struct lwr_timer fast; /* delayed ACKs, while `ack` is not empty */
 	struct lwr_sharing sharing;
-	uint64_t promised; /* bytes of all receive windows */
+	uint64_t promised; /* bytes that receive windows have grown */
 	uint64_t isn_key[2]; /* RFC 6528 */
 	uint32_t next_link_id;
 	uint64_t next_flow_id; /* of all protocols */

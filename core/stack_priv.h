@@ -16,6 +16,9 @@ struct netif;
 #define LWR_RING_BYTES (1024 * 1024)
 #endif
 
+/* Receive window of a new connection, in bytes. */
+#define LWR_WINDOW_FIRST (128 * 1024)
+
 /* core/lwip.c: the only file that touches lwIP's global state. */
 int lwr__lwip_open(struct lwr_stack *s);
 void lwr__lwip_close(struct lwr_stack *s);
@@ -45,10 +48,8 @@ bool lwr__lwip_due(const struct lwr_conn *c);
 
 /* core/conn.c: retries what a full ring kept back. */
 void lwr__conn_resume(struct lwr_conn *c);
-/* The conn's window is so large from now on; 0: it is over. */
-void lwr__conn_promise(struct lwr_conn *c, uint32_t window);
-/* So many bytes more may all windows have, the conn's link's too. */
-uint64_t lwr__conn_promisable(const struct lwr_conn *c);
+/* The conn is over: what its window had grown others may have. */
+void lwr__conn_promise_kept(struct lwr_conn *c);
 /* A tick of a conn whose window is closed. */
 void lwr__conn_probe_window(struct lwr_conn *c);
 
