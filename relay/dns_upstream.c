@@ -426,14 +426,13 @@ int lwr__dns_ask(struct lwr_dns_upstream *u, struct lwr_dns_wait *w,
 
 bool lwr__dns_upstream_tick(struct lwr_dns_upstream *u)
 {
-	bool more;
-
 	follow(u);
 	lwr__dns_via_flush(u);
-	more = lwr__dns_via_read(u);
+	lwr__dns_via_read(u);
 	lwr__dns_via_flush(u); /* what was asked once more */
 	u->sending = false;
-	return more;
+	/* Sockets to read on from, and those that failed meanwhile. */
+	return !lwr__list_empty(&u->ready);
 }
 
 int lwr__dns_upstream_init(struct lwr_dns_upstream *u, struct lwr_loop *loop,

@@ -454,21 +454,17 @@ static void serve(struct lwr_dns_via *v)
 	}
 }
 
-bool lwr__dns_via_read(struct lwr_dns_upstream *u)
+void lwr__dns_via_read(struct lwr_dns_upstream *u)
 {
 	struct lwr_list todo, *n;
 	struct lwr_dns_via *v;
-	bool more = false;
 
 	lwr__list_move(&u->ready, &todo);
 	while ((n = lwr__list_take(&todo))) {
 		v = LWR_CONTAINER(n, struct lwr_dns_via, node);
 		serve(v);
 		if (v->watch.fd >= 0 && v->readable &&
-		    lwr__list_empty(&v->node)) {
+		    lwr__list_empty(&v->node))
 			lwr__list_append(&u->ready, &v->node);
-			more = true;
-		}
 	}
-	return more;
 }

@@ -21,7 +21,8 @@ struct lwr_dns_try {
 
 /*
  * Sends t->msg to resolver t->server under a random identifier, at the end of
- * the tick at the latest. Returns 0 or -errno; afterwards one of the two below follows unless it is cancelled.
+ * the tick at the latest. Returns 0 or -errno; afterwards one of the two below
+ * follows unless it is cancelled.
  */
 int lwr__dns_via_send(struct lwr_dns_upstream *u, struct lwr_dns_try *t);
 void lwr__dns_via_cancel(struct lwr_dns_try *t);
@@ -29,8 +30,8 @@ void lwr__dns_via_cancel(struct lwr_dns_try *t);
 /* Hands over what is not sent yet. */
 void lwr__dns_via_flush(struct lwr_dns_upstream *u);
 
-/* Reads what is ready. True: work is left. */
-bool lwr__dns_via_read(struct lwr_dns_upstream *u);
+/* Reads what is ready; what is left of that stays on up->ready. */
+void lwr__dns_via_read(struct lwr_dns_upstream *u);
 
 /*
  * In dns_upstream.c. A message with the identifier came from the resolver:

@@ -570,6 +570,24 @@ static void refusal_goes_on_at_once(void **state)
 	assert_int_equal(host.open, 0);
 }
 
+/* While answers are read: the next tick may be far away. */
+static void report_found_while_going_on_fails_the_earlier(void **state)
+{
+	enum { SERVFAIL = 0x8182 };
+	struct world *w = *state;
+	struct waiter *a = ask(w, 1), *b;
+
+	answer(w, last_sock(), SERVFAIL);
+	assert_int_equal(last_sock()->server, 2);
+	last_sock()->error = -EPERM;
+	b = ask(w, 2);
+	assert_int_equal(last_sock()->server, 1);
+	answer(w, last_sock(), SERVFAIL);
+	assert_int_equal(b->answers, 1);
+	assert_int_equal(a->answers, 1);
+	assert_int_equal(host.open, 0);
+}
+
 static void report_found_while_sending_fails_the_earlier(void **state)
 {
 	struct world *w = *state;
@@ -850,6 +868,7 @@ int main(void)
 		TEST(dead_resolver_gets_copies_until_it_answers),
 		TEST(all_silent_ends_within_five_seconds),
 		TEST(refusal_goes_on_at_once),
+		TEST(report_found_while_going_on_fails_the_earlier),
 		TEST(report_found_while_sending_fails_the_earlier),
 		TEST(unreachable_network_is_no_answer_at_once),
 		TEST(without_resolvers_there_is_no_answer),
