@@ -53,8 +53,7 @@ enum {
 	MTU_PLAIN = 65520,
 	MTU_LEAST = 576,
 	BUDGET = 2 * 1024 * 1024, /* bytes of one service */
-	FLYING_MAX =
-		2 * 1024 * 1024, /* bytes that the far side has not taken */
+	FLYING_MAX = BUDGET, /* bytes that the far side has not taken */
 	HELD_MAX = LWR_INPROC_SLABS / 2, /* beyond, frames are copied out */
 	PIECES = 64, /* of a frame; longer chains are copied */
 	HDR_MAX = 160, /* of a packet made here, virtio-net header included */

@@ -46,7 +46,7 @@ enum {
 	ALLOWANCE = 2 * LINGER_NS,
 	PROBE_EVERY = 128,
 	BULK = 8 * 1024, /* bytes of a tick, on average */
-	LOOK_AGAIN = 64 * 1024, /* bytes moved since sockets were looked at */
+	LOOK_AGAIN = 64 * 1024, /* bytes moved since no work was left */
 };
 
 static void on_idle(uv_idle_t *h)

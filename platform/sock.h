@@ -53,7 +53,8 @@ void lwr__sock_hops(int fd, int family, uint8_t hops, bool report);
 
 /*
  * A UDP socket connected to an address, with a random port: it receives from
- * there only. from NULL: bound nowhere. Messages pass by the calls for streams. Returns it, or -errno.
+ * there only. from NULL: bound nowhere. Messages pass by the calls for streams.
+ * Returns it, or -errno.
  */
 int lwr__sock_connect_udp(const struct sockaddr *sa, socklen_t len,
 			  const struct lwr_sock_from *from);

@@ -18,9 +18,11 @@
  * a largest number. Who has handed a descriptor over may have kept a copy, and
  * flags of the file, like O_NONBLOCK, are then theirs to change: no call that a
  * link makes depends on them (MSG_DONTWAIT; taps: platform/tap.c), and sockets
- * whose close() can be made to wait are not taken. Who may connect is said by the permissions of the socket's
- * file, which is the owner's only; an abstract name has no permissions, and
- * there a client must be of our own user, or root.
+ * whose close() can be made to wait are not taken.
+ *
+ * Who may connect is said by the permissions of the socket's file, which is the
+ * owner's only; an abstract name has no permissions, and there a client must be
+ * of our own user, or root.
  */
 #include "relay/attach.h"
 

@@ -81,7 +81,7 @@ enum lwr_flow_phase {
  * of one client of a published port.
  */
 struct lwr_flow_info {
-	uint64_t id; /* never used again; 0: none, before a verdict */
+	uint64_t id; /* never used again, unless the flow was denied */
 	uint32_t link;
 	uint8_t protocol; /* IANA's: 6 TCP, 17 UDP, 1 echo of either family */
 	uint8_t phase; /* enum lwr_flow_phase */
