@@ -60,7 +60,7 @@ enum {
 	VNET_LEN = LWR_VNET_LEGACY, /* as platform/tap.h sets it */
 	READ_ROOM = FRAME_MAX + VNET_LEN + 4, /* 4: for alignment */
 	BATCH = 64,
-	BATCH_BYTES = 512 * 1024,
+	BATCH_BYTES = 256 * 1024,
 	WINDOW = 2 * BATCH_BYTES, /* one is written while one is read */
 	SMALL = 512, /* bytes: a request, an acknowledgement */
 	QUIET_NS = 20 * 1000,
