@@ -319,6 +319,15 @@ int lwr__unix_accept(const struct lwr_unix *u)
 	return -EPERM;
 }
 
+/* Nobody's wish that close() waits for a network (SO_LINGER) is ours. */
+static void close_foreign(int fd)
+{
+	struct linger off = { .l_onoff = 0 };
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &off, sizeof(off));
+	close(fd);
+}
+
 static void take_fds(const struct cmsghdr *c, struct lwr_unix_fds *fds)
 {
 	size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -329,7 +338,7 @@ static void take_fds(const struct cmsghdr *c, struct lwr_unix_fds *fds)
 		if (fds->count++ == 0)
 			fds->fd = fd;
 		else
-			close(fd);
+			close_foreign(fd);
 	}
 }
 
@@ -362,6 +371,6 @@ ssize_t lwr__unix_recv_fds(int sock, void *buf, size_t len,
 void lwr__unix_close_fds(struct lwr_unix_fds *fds)
 {
 	if (fds->fd >= 0)
-		close(fds->fd);
+		close_foreign(fds->fd);
 	fds->fd = -1;
 }

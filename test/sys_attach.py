@@ -217,6 +217,35 @@ def socket_whose_close_can_wait_is_refused():
         check((said["ok"], said["error"]), (False, "is no Unix socket"), "answer")
 
 
+def unread_and_lingering():
+    """A TCP socket whose close() waits for a minute, and what keeps it so."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sock = socket.create_connection(listener.getsockname())
+        peer = listener.accept()[0]
+    sock.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            sock.send(bytes(65536))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 60))
+    return sock, peer
+
+
+@case(variants={"one": 1, "two": 2})
+def refusing_a_socket_does_not_wait_for_it(count):
+    with attach() as relay:
+        socks, peers = zip(*[unread_and_lingering() for _ in range(count)])
+        with relay.connect() as conn:
+            socket.send_fds(conn, [b'{"kind":"stream"}\n'], [s.fileno() for s in socks])
+            for sock in socks:  # the relay's descriptor is the last one
+                sock.close()
+            check(answer(conn)["ok"], False, "answer")
+            ended(conn)
+        _, said = relay.send(b"{}\n", [])  # within its 10 s
+        check(said["ok"], False, "the next answer")
+        for peer in peers:
+            peer.close()
+
+
 @case()
 def link_has_its_own_addresses_and_mtu():
     with attach("--mtu", "1400") as relay:
