@@ -374,3 +374,14 @@ void lwr__unix_close_fds(struct lwr_unix_fds *fds)
 		close_foreign(fds->fd);
 	fds->fd = -1;
 }
+
+/* Else the kernel would close it, and wait where we would not. */
+void lwr__unix_discard(int sock)
+{
+	struct lwr_unix_fds fds = { .fd = -1 };
+	char buf[4096];
+
+	(void)shutdown(sock, SHUT_RD);
+	while (lwr__unix_recv_fds(sock, buf, sizeof(buf), &fds) > 0)
+		lwr__unix_close_fds(&fds);
+}

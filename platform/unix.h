@@ -102,4 +102,7 @@ ssize_t lwr__unix_recv_fds(int sock, void *buf, size_t len,
 /* Closes what nobody took. */
 void lwr__unix_close_fds(struct lwr_unix_fds *fds);
 
+/* Takes and closes what was not read yet; nothing more can come. */
+void lwr__unix_discard(int sock);
+
 #endif

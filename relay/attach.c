@@ -119,6 +119,7 @@ static void conn_close(struct conn *c)
 	lwr__unix_close_fds(&c->passed);
 	lwr__list_remove(&c->node);
 	uv_poll_stop(&c->poll);
+	lwr__unix_discard(c->fd);
 	lwr__sock_close(c->fd);
 	c->handles = 2;
 	uv_close((uv_handle_t *)&c->poll, on_conn_closed);

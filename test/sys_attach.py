@@ -247,6 +247,22 @@ def refusing_a_socket_does_not_wait_for_it(count):
 
 
 @case()
+def socket_that_is_not_read_is_not_waited_for_either():
+    with attach() as relay, relay.connect() as conn:
+        sock, peer = unread_and_lingering()
+        socket.send_fds(conn, [b"no request\n"], [peer.fileno()])
+        try:
+            socket.send_fds(conn, [b"more"], [sock.fileno()])
+        except OSError:  # the relay was quicker: ours would be the last one
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes(8))
+        sock.close()
+        check(answer(conn)["ok"], False, "answer")
+        _, said = relay.send(b"{}\n", [])  # within its 10 s
+        check(said["ok"], False, "the next answer")
+        peer.close()
+
+
+@case()
 def link_has_its_own_addresses_and_mtu():
     with attach("--mtu", "1400") as relay:
         guest, _, said = relay.guest("dgram", resolve=False, subnet="10.9.0.0/16",
