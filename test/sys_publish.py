@@ -60,6 +60,7 @@ def in_background(func, *args):
 @case(families=True)
 def client_is_seen_with_its_own_address_and_port(v):
     with running("-p", "0:80") as t:
+        t.be_heard(GATEWAY[v])
         listener = server.listen(t.guest, ANY[v], 80)
         client = t.client(v, t.chosen())
         sock, peer = listener.accept()
@@ -71,6 +72,7 @@ def client_is_seen_with_its_own_address_and_port(v):
 @case(families=True)
 def client_of_the_loopback_is_seen_as_the_gateway(v):
     with running("-p", "0:80") as t:
+        t.be_heard(GATEWAY[v])
         listener = server.listen(t.guest, ANY[v], 80)
         ports = set()
         clients = [t.client(v, t.chosen(), LOOPBACK[v], t.lan.r) for _ in range(20)]
@@ -297,6 +299,7 @@ def udp_of_every_size_both_ways(v):
 @case(families=True)
 def udp_client_of_the_loopback_is_the_gateway(v):
     with running("-p", "0:53/udp") as t:
+        t.be_heard(GATEWAY[v])
         echo = server.datagram(t.guest, ANY[v], 53)
         client = server.datagram(t.lan.r, LOOPBACK[v])
         client.sendto(b"x", (LOOPBACK[v], t.chosen()))

@@ -43,6 +43,16 @@ class Running:
         check_that(said, "no port on stderr: " + self.relay.err())
         return int(said.group(1))
 
+    def be_heard(self, addr):
+        """The guest asks there and is refused: a slow one is not taken for absent then."""
+        with self.guest.entered():
+            sock = socket.socket(family_of(addr), socket.SOCK_DGRAM)
+        with sock, contextlib.suppress(OSError):
+            sock.settimeout(10)
+            sock.connect((addr, 9))
+            sock.send(b"x")
+            sock.recv(1)
+
     def client(self, v, port, addr=None, netns=None, seconds=10):
         """A TCP client in S, connected by the host's kernel."""
         addr = addr or self.lan.RELAY[v]
