@@ -290,6 +290,7 @@ static void set_sizes(struct lwr_conn *c)
 static void set_window(struct lwr_conn *c)
 {
 	struct tcp_pcb *pcb = c->pcb;
+
 	c->window = LWIP_MIN(pcb->rcv_wnd, LWR_WINDOW_FIRST);
 	pcb->rcv_wnd = c->window;
 	pcb->rcv_ann_wnd = c->window;

@@ -178,13 +178,6 @@ static bool other_loopback(const struct lwr_link *link,
 	return true;
 }
 
-/* One loopback refuses, or the host has none of that family. */
-static bool nobody_at(int err)
-{
-	return err == -ECONNREFUSED || err == -EADDRNOTAVAIL ||
-	       err == -ENETUNREACH || err == -EAFNOSUPPORT;
-}
-
 /* Connects. Returns the descriptor or -errno. */
 static int open_target(struct lwr_tcp *t, struct lwr_link *link,
 		       const struct target *to, bool *done)
@@ -334,10 +327,10 @@ static void start(struct lwr_tcp *t, const struct lwr_pkt *pkt,
 	bool done;
 	int fd = open_target(t, pkt->link, to, &done);
 
-	if (nobody_at(fd) && other_loopback(pkt->link, a->key, to)) {
+	if (lwr__policy_nobody(fd) && other_loopback(pkt->link, a->key, to)) {
 		fd = open_target(t, pkt->link, to, &done);
 		/* A host without ::1 refuses there as well. */
-		fd = nobody_at(fd) ? -ECONNREFUSED : fd;
+		fd = lwr__policy_nobody(fd) ? -ECONNREFUSED : fd;
 	}
 	if (fd == -EAGAIN) { /* a full Unix socket: the guest asks again */
 		free(syn);

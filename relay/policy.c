@@ -14,6 +14,7 @@
  */
 #include "relay/policy.h"
 
+#include <errno.h>
 #include <string.h>
 
 enum { DNS_PORT = 53, PREFIX_BITS = 128 };
@@ -126,6 +127,12 @@ bool lwr__policy_other_loopback(const struct lwr_net *net,
 						   lwr__addr_from4(loopback4);
 	host->port = guest->port;
 	return true;
+}
+
+bool lwr__policy_nobody(int err)
+{
+	return err == -ECONNREFUSED || err == -EADDRNOTAVAIL ||
+	       err == -ENETUNREACH || err == -EAFNOSUPPORT;
 }
 
 static bool source4(const struct lwr_net *net, const struct lwr_addr *src)

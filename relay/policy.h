@@ -37,6 +37,12 @@ bool lwr__policy_is_query(const struct lwr_net *net,
 /* A source that a guest may use: its own subnet, or not yet configured. */
 bool lwr__policy_source(const struct lwr_net *net, const struct lwr_addr *src);
 
+static inline bool lwr__dest_equal(const struct lwr_dest *a,
+				   const struct lwr_dest *b)
+{
+	return a->port == b->port && lwr__addr_equal(&a->addr, &b->addr);
+}
+
 /*
  * The second meaning of the gateway's address where it means the loopback: the
  * loopback of the other family. False: `guest` is no such destination.
@@ -44,6 +50,12 @@ bool lwr__policy_source(const struct lwr_net *net, const struct lwr_addr *src);
 bool lwr__policy_other_loopback(const struct lwr_net *net,
 				const struct lwr_dest *guest,
 				struct lwr_dest *host);
+
+/*
+ * A loopback that failed of this -errno has nobody who listens: it refuses, or
+ * the host has none of that family. The other one is worth a try.
+ */
+bool lwr__policy_nobody(int err);
 
 /* A router behind the gateway, as whose word the guest may be told an error. */
 bool lwr__policy_router(const struct lwr_net *net, const struct lwr_addr *a,

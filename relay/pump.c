@@ -7,8 +7,8 @@
  *      gathered: the bytes are still in the cache then; but only as many as
  *      the kernel makes full packets of). The guest's window opens by what the
  *      kernel took, never before. While the host does not take any, small
- *      pbufs are gathered into larger ones, so that a guest cannot make 2 MiB
- *      of window out of one-byte segments.
+ *      pbufs are gathered into larger ones, so that a guest cannot fill its
+ *      window with pbufs of a byte.
  *
  * h2g  no more is read from the host than the guest's window and the ring
  *      take, so nothing is ever left unsent in lwIP (which would not send a

@@ -224,13 +224,6 @@ static bool tell(const struct undelivered *x)
 	return true;
 }
 
-/* Sending to a loopback failed of this: the host has none of that family. */
-static bool is_absent(int err)
-{
-	return err == -EADDRNOTAVAIL || err == -ENETUNREACH ||
-	       err == -EAFNOSUPPORT || err == -ECONNREFUSED;
-}
-
 void lwr__udp_tell_failed(struct lwr_udp_flow *f, struct lwr_udp_sock *s,
 			  const struct lwr_udp_datagram *d, int err)
 {
@@ -246,7 +239,8 @@ void lwr__udp_tell_failed(struct lwr_udp_flow *f, struct lwr_udp_sock *s,
 	}
 	x.have = x.len < QUOTE_MAX ? x.len : QUOTE_MAX;
 	peer = lwr__udp_peer_find(f, &d->host);
-	if (peer && lwr__addr_is_loopback(&d->host.addr) && is_absent(err)) {
+	if (peer && lwr__addr_is_loopback(&d->host.addr) &&
+	    lwr__policy_nobody(err)) {
 		/* A host without ::1 listens there as little. */
 		x.err = ECONNREFUSED;
 		if (lwr__udp_loopback_refused(peer))

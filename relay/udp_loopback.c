@@ -42,11 +42,6 @@ struct held {
 	uint8_t data[];
 };
 
-static bool same(const struct lwr_dest *a, const struct lwr_dest *b)
-{
-	return a->port == b->port && lwr__addr_equal(&a->addr, &b->addr);
-}
-
 static struct lwr_dest host_of(const struct lwr_udp_peer *p)
 {
 	return (struct lwr_dest){ p->demux.key.host, p->demux.key.hport };
@@ -99,7 +94,7 @@ static void take_held(struct lwr_udp_flow *f, const struct lwr_dest *host,
 	for (n = u->held.next; n != &u->held; n = next) {
 		next = n->next;
 		if (held_of(n)->flow != f ||
-		    (host && !same(&held_of(n)->host, host)))
+		    (host && !lwr__dest_equal(&held_of(n)->host, host)))
 			continue;
 		unlink_held(u, held_of(n));
 		lwr__list_append(taken, n);
@@ -132,7 +127,7 @@ static bool meanings(const struct lwr_udp_flow *f, const struct lwr_dest *guest,
 	return !f->udp->echo && lwr__addr_is_loopback(&host->addr) &&
 	       lwr__policy_other_loopback(net, guest, other) &&
 	       lwr__policy_dest(net, guest, own) == LWR_ALLOW &&
-	       (same(host, own) || same(host, other));
+	       (lwr__dest_equal(host, own) || lwr__dest_equal(host, other));
 }
 
 void lwr__udp_loopback_choose(struct lwr_udp_flow *f,
@@ -159,7 +154,7 @@ void lwr__udp_loopback_sent(struct lwr_udp_peer *p,
 
 	if (p->loopback == LWR_UDP_PLAIN ||
 	    !meanings(f, &p->guest, &d->host, &own, &other) ||
-	    !same(&d->host, &own))
+	    !lwr__dest_equal(&d->host, &own))
 		return;
 	if (p->loopback != LWR_UDP_TRIAL) {
 		p->loopback = LWR_UDP_TRIAL;
@@ -218,7 +213,7 @@ bool lwr__udp_loopback_refused(struct lwr_udp_peer *p)
 
 	if (!meanings(f, &p->guest, &host, &own, &other))
 		return false;
-	first = same(&host, &own) ? p : lwr__udp_peer_find(f, &own);
+	first = lwr__dest_equal(&host, &own) ? p : lwr__udp_peer_find(f, &own);
 	if (first != p) {
 		if (first && first->loopback == LWR_UDP_MOVED)
 			first->loopback = LWR_UDP_NEITHER;

@@ -53,11 +53,6 @@ struct lwr_udp_out {
 
 /* ---- queueing ------------------------------------------------------------ */
 
-static bool same_dest(const struct lwr_dest *a, const struct lwr_dest *b)
-{
-	return a->port == b->port && lwr__addr_equal(&a->addr, &b->addr);
-}
-
 static bool extend(struct lwr_udp *u, const struct lwr_udp_sock *s,
 		   const struct lwr_udp_datagram *d)
 {
@@ -76,7 +71,7 @@ static bool extend(struct lwr_udp *u, const struct lwr_udp_sock *s,
 	    o->used + d->len > OUT_BYTES)
 		return false;
 	if (t->ttl != d->ttl || t->df != d->df ||
-	    !same_dest(&t->host, &d->host))
+	    !lwr__dest_equal(&t->host, &d->host))
 		return false;
 	memcpy(o->data + o->used, d->data, d->len);
 	o->used += d->len;
@@ -122,6 +117,20 @@ void lwr__udp_out_add(struct lwr_udp *u, struct lwr_udp_sock *s,
 /* ---- sending ------------------------------------------------------------- */
 
 /* The entries from `i` on that one call may send. Returns their number. */
+/* For a call; `to` is the destination as the call wants it. */
+static struct lwr_sock_out message(const struct lwr_udp_datagram *d,
+				   const void *to, socklen_t to_len)
+{
+	return (struct lwr_sock_out){
+		.to = to,
+		.to_len = to_len,
+		.data = d->data,
+		.len = d->len,
+		.seg = d->seg,
+		.ttl = d->ttl,
+	};
+}
+
 static unsigned gather(const struct lwr_udp_out *o, uint16_t i,
 		       struct lwr_sock_out *msg)
 {
@@ -133,14 +142,7 @@ static unsigned gather(const struct lwr_udp_out *o, uint16_t i,
 		e = &o->entry[i];
 		if (e->d.df != df)
 			break;
-		msg[n++] = (struct lwr_sock_out){
-			.to = (const struct sockaddr *)&e->to,
-			.to_len = e->to_len,
-			.data = e->d.data,
-			.len = e->d.len,
-			.seg = e->d.seg,
-			.ttl = e->d.ttl,
-		};
+		msg[n++] = message(&e->d, &e->to, e->to_len);
 	}
 	return n;
 }
@@ -201,15 +203,8 @@ static void send_all(struct lwr_udp_out *o, struct lwr_udp_sock *s)
 void lwr__udp_out_now(struct lwr_udp_sock *s, const struct lwr_udp_datagram *d)
 {
 	struct sockaddr_storage ss;
-	struct lwr_sock_out msg = {
-		.to = (const struct sockaddr *)&ss,
-		.to_len =
-			lwr__addr_to_sockaddr(&d->host.addr, d->host.port, &ss),
-		.data = d->data,
-		.len = d->len,
-		.seg = d->seg,
-		.ttl = d->ttl,
-	};
+	socklen_t len = lwr__addr_to_sockaddr(&d->host.addr, d->host.port, &ss);
+	struct lwr_sock_out msg = message(d, &ss, len);
 	int r;
 
 	set_df(s, d);

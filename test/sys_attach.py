@@ -139,18 +139,24 @@ def link_of_each_kind_carries_tcp(kind):
         echo(guest, service, server.pattern(1 << 20))
 
 
+def open_tap(netns):
+    """eth0 there, of a guest 10.77.0.9."""
+    with netns.entered():
+        tap = os.open("/dev/net/tun", os.O_RDWR)
+        fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", b"eth0", IFF_TAP | IFF_NO_PI
+                                                | IFF_VNET_HDR))
+    netns.ip("link", "set", "eth0", "up")
+    netns.ip("addr", "add", "10.77.0.9/24", "dev", "eth0")
+    netns.ip("route", "add", "default", "via", "10.77.0.2")
+    return tap
+
+
 @case()
 def tap_is_attached_with_its_offloads():
     netns = Netns()
     with attach() as relay, echo_service() as service:
-        with netns.entered():
-            tap = os.open("/dev/net/tun", os.O_RDWR)
-            fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", b"eth0", IFF_TAP | IFF_NO_PI
-                                                    | IFF_VNET_HDR))
-            fcntl.ioctl(tap, TUNSETOFFLOAD, CSUM | TSO4)
-        netns.ip("link", "set", "eth0", "up")
-        netns.ip("addr", "add", "10.77.0.9/24", "dev", "eth0")
-        netns.ip("route", "add", "default", "via", "10.77.0.2")
+        tap = open_tap(netns)
+        fcntl.ioctl(tap, TUNSETOFFLOAD, CSUM | TSO4)
         _, said = relay.request(tap, kind="tap", subnet="10.77.0.0/24", guest="10.77.0.9")
         check(said.get("ok"), True, "answer %s" % said)
         os.close(tap)
@@ -173,13 +179,7 @@ def make_it_block(fd):
 def tap_that_is_made_to_block_blocks_nobody():
     netns = Netns()
     with attach() as relay, echo_service() as service:
-        with netns.entered():
-            tap = os.open("/dev/net/tun", os.O_RDWR)
-            fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", b"eth0", IFF_TAP | IFF_NO_PI
-                                                    | IFF_VNET_HDR))
-        netns.ip("link", "set", "eth0", "up")
-        netns.ip("addr", "add", "10.77.0.9/24", "dev", "eth0")
-        netns.ip("route", "add", "default", "via", "10.77.0.2")
+        tap = open_tap(netns)
         _, said = relay.request(tap, kind="tap", subnet="10.77.0.0/24", guest="10.77.0.9")
         check(said.get("ok"), True, "answer %s" % said)
         make_it_block(tap)

@@ -81,47 +81,43 @@ static void wanted_address_is_given_if_it_is_free(void **state)
 	expect_to(r, OFFER, mac_c, "10.0.2.16");
 }
 
-static void another_identity_of_a_machine_keeps_the_address(void **state)
+/* DISCOVER with a client identifier (RFC 2132 9.14). */
+static void identified(struct rig *r, const uint8_t *mac, const char *id,
+		       uint8_t len, const char *offered)
 {
 	struct message m = message(DISCOVER);
+
+	rig_clear(r);
+	m.mac = mac;
+	add(&m, 61, id, len);
+	send_message(r, &m);
+	expect_to(r, OFFER, mac, offered);
+}
+
+static void another_identity_of_a_machine_keeps_the_address(void **state)
+{
 	struct rig *r = *state;
 
 	take(r, mac_a, "10.0.2.15");
-	rig_clear(r);
-	m.mac = mac_a;
-	add(&m, 61, "\xff\x01\x02\x03\x04", 5);
-	send_message(r, &m);
-	expect_to(r, OFFER, mac_a, "10.0.2.15");
+	identified(r, mac_a, "\xff\x01\x02\x03\x04", 5, "10.0.2.15");
 }
 
 static void identifier_counts_for_more_than_hardware(void **state)
 {
-	struct message m = message(DISCOVER);
 	struct rig *r = *state;
 
 	take(r, mac_b, "10.0.2.15");
-	rig_clear(r);
-	m.mac = mac_a;
-	add(&m, 61, "\xff\x01\x02\x03\x04", 5);
-	send_message(r, &m);
-	expect_to(r, OFFER, mac_a, "10.0.2.16");
-	rig_clear(r);
-	m.mac = mac_c; /* a new card */
-	send_message(r, &m);
-	expect_to(r, OFFER, mac_c, "10.0.2.16");
+	identified(r, mac_a, "\xff\x01\x02\x03\x04", 5, "10.0.2.16");
+	/* A new card. */
+	identified(r, mac_c, "\xff\x01\x02\x03\x04", 5, "10.0.2.16");
 }
 
 static void hardware_identifier_is_the_same_as_none(void **state)
 {
-	struct message m = message(DISCOVER);
 	struct rig *r = *state;
 
 	take(r, mac_a, "10.0.2.15");
-	rig_clear(r);
-	m.mac = mac_a;
-	add(&m, 61, "\x01\x02\0\0\0\x01\x01", 7);
-	send_message(r, &m);
-	expect_to(r, OFFER, mac_a, "10.0.2.15");
+	identified(r, mac_a, "\x01\x02\0\0\0\x01\x01", 7, "10.0.2.15");
 }
 
 static void offer_is_kept_for_a_while(void **state)
