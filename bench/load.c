@@ -2,8 +2,8 @@
 /*
  * load: the guest's side of the bench's traffic; `loadd` is the host's.
  *
- * One thread a stream with blocking calls, so that no client logic stands
- * between a wake-up and the next request. Each command prints one line of
+ * One thread a stream, so that no client logic stands between a wake-up and
+ * the next request. Each command prints one line of
  * JSON. What they share, the request and the pattern, is in load.h.
  *
  *   put, get   send, or receive, for a time or a fixed length
@@ -112,36 +112,21 @@ static int ask(const struct options *o, enum mode mode, unsigned int turn)
 
 /* ---- clients: one thread a stream ---- */
 
-static void put_send(struct worker *w, int fd)
-{
-	const struct options *o = w->opt;
-	uint64_t stop =
-		now_ns() + ms(o->warm_ms) + ms(o->run_ms) + ms(GRACE_MS);
-	uint64_t sent = 0;
-
-	while (o->length ? sent < o->length : now_ns() < stop) {
-		uint64_t left = o->length ? o->length - sent : CHUNK;
-		size_t n = left < CHUNK ? (size_t)left : CHUNK;
-
-		if (!send_all(fd, pattern + sent % PERIOD, n))
-			break;
-		sent += n;
-	}
-	shutdown(fd, SHUT_WR);
-	if (!recv_all(fd, &w->sum, sizeof(w->sum)) || w->sum.total != sent)
-		w->failed++;
-}
-
 static void *put_run(void *arg)
 {
 	struct worker *w = arg;
+	struct request r = request_for(w->opt, SINK);
 	int fd = ask(w->opt, SINK, w->index);
+	uint64_t sent;
 
 	if (fd < 0) {
 		w->failed++;
 		return NULL;
 	}
-	put_send(w, fd);
+	sent = bulk_send(fd, &r);
+	shutdown(fd, SHUT_WR);
+	if (!recv_all(fd, &w->sum, sizeof(w->sum)) || w->sum.total != sent)
+		w->failed++;
 	close(fd);
 	return NULL;
 }
@@ -150,20 +135,16 @@ static void *get_run(void *arg)
 {
 	struct worker *w = arg;
 	struct request r = request_for(w->opt, SOURCE);
-	unsigned char *buf = alloc(1, CHUNK);
 	int fd = ask(w->opt, SOURCE, w->index);
-	struct meter m;
-	ssize_t n = -1;
 
-	meter_init(&m, &r);
-	while (fd >= 0 && (n = recv(fd, buf, CHUNK, 0)) > 0)
-		meter_take(&m, buf, (size_t)n);
-	w->sum = m.sum;
-	if (n < 0 || (r.length && m.sum.total != r.length))
+	if (fd < 0) {
 		w->failed++;
-	if (fd >= 0)
-		close(fd);
-	free(buf);
+		return NULL;
+	}
+	if (!bulk_receive(fd, &r, &w->sum) ||
+	    (r.length && w->sum.total != r.length))
+		w->failed++;
+	close(fd);
 	return NULL;
 }
 

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * loadd: the host side of the bench's traffic, one epoll loop. What each
- * connection is for stands in the request that it begins with: SINK counts
- * what it gets and answers with a report at the end of file, SOURCE sends for
- * a while (or a fixed length) and closes, ECHO returns what it gets.
+ * loadd: the host side of the bench's traffic. What each connection is for
+ * stands in the request that it begins with: SINK counts what it gets and
+ * answers with a report at the end of file, SOURCE sends for a while (or a
+ * fixed length) and closes; each of these has a thread and the code that the
+ * other end has, so that a direction costs the load the same whoever opened
+ * the connection. ECHO returns what it gets; of these there are thousands, in
+ * one epoll loop.
  */
-#include <sys/epoll.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include "bench/load.h"
 
 struct conn {
 	int fd;
-	uint32_t events;
 	size_t got; /* bytes of the request so far */
 	struct request req;
-	struct meter meter;
-	uint64_t sent;
-	uint64_t stop_ns;
 };
 
 static void conn_free(struct conn *c)
@@ -26,19 +26,34 @@ static void conn_free(struct conn *c)
 	free(c);
 }
 
-static void conn_listen_for(int ep, struct conn *c, uint32_t events)
-{
-	struct epoll_event ev = { .events = events, .data.ptr = c };
-
-	if (c->events == events)
-		return;
-	c->events = events;
-	epoll_ctl(ep, EPOLL_CTL_MOD, c->fd, &ev);
-}
-
 static bool would_block(ssize_t n)
 {
 	return n < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
+static void *conn_bulk(void *arg)
+{
+	struct conn *c = arg;
+	struct report sum;
+
+	if (c->req.mode == SOURCE)
+		bulk_send(c->fd, &c->req);
+	else if (bulk_receive(c->fd, &c->req, &sum))
+		send_all(c->fd, &sum, sizeof(sum));
+	conn_free(c);
+	return NULL;
+}
+
+/* Leaves the loop for a thread of its own. */
+static void conn_detach(int ep, struct conn *c)
+{
+	pthread_t thread;
+
+	epoll_ctl(ep, EPOLL_CTL_DEL, c->fd, NULL);
+	fcntl(c->fd, F_SETFL, 0);
+	if (pthread_create(&thread, NULL, conn_bulk, c) != 0)
+		die("thread");
+	pthread_detach(thread);
 }
 
 /* Each of these returns false when the connection has ended. */
@@ -47,7 +62,6 @@ static bool conn_request(int ep, struct conn *c)
 {
 	unsigned char *to = (unsigned char *)&c->req + c->got;
 	ssize_t n = recv(c->fd, to, sizeof(c->req) - c->got, 0);
-	uint32_t time_ms;
 
 	if (n <= 0)
 		return would_block(n);
@@ -56,46 +70,8 @@ static bool conn_request(int ep, struct conn *c)
 		return true;
 	if (c->req.magic != MAGIC)
 		return false;
-	meter_init(&c->meter, &c->req);
-	time_ms = c->req.warm_ms + c->req.run_ms + GRACE_MS;
-	c->stop_ns = now_ns() + ms(time_ms);
-	if (c->req.mode == SOURCE)
-		conn_listen_for(ep, c, EPOLLOUT);
-	return true;
-}
-
-static bool conn_sink(struct conn *c, unsigned char *buf)
-{
-	ssize_t n = recv(c->fd, buf, CHUNK, 0);
-
-	if (n == 0)
-		send_all(c->fd, &c->meter.sum, sizeof(c->meter.sum));
-	if (n <= 0)
-		return would_block(n);
-	meter_take(&c->meter, buf, (size_t)n);
-	return true;
-}
-
-static size_t source_room(const struct conn *c)
-{
-	uint64_t left = c->req.length - c->sent;
-
-	if (c->req.length == 0)
-		return now_ns() < c->stop_ns ? CHUNK : 0;
-	return left < CHUNK ? (size_t)left : CHUNK;
-}
-
-static bool conn_source(struct conn *c)
-{
-	size_t room = source_room(c);
-	ssize_t n;
-
-	if (room == 0)
-		return false;
-	n = send(c->fd, pattern + c->sent % PERIOD, room, MSG_NOSIGNAL);
-	if (n < 0)
-		return would_block(n);
-	c->sent += (size_t)n;
+	if (c->req.mode == SINK || c->req.mode == SOURCE)
+		conn_detach(ep, c);
 	return true;
 }
 
@@ -110,20 +86,9 @@ static bool conn_echo(struct conn *c, unsigned char *buf)
 
 static bool conn_event(int ep, struct conn *c, unsigned char *buf)
 {
-	if (c->got < sizeof(c->req) && !conn_request(ep, c))
-		return false;
 	if (c->got < sizeof(c->req))
-		return true;
-	switch (c->req.mode) {
-	case SINK:
-		return conn_sink(c, buf);
-	case SOURCE:
-		return conn_source(c);
-	case ECHO:
-		return conn_echo(c, buf);
-	default:
-		return false;
-	}
+		return conn_request(ep, c);
+	return c->req.mode == ECHO && conn_echo(c, buf);
 }
 
 static void server_accept(int ep, int listener)
@@ -138,7 +103,6 @@ static void server_accept(int ep, int listener)
 			return;
 		c = alloc(1, sizeof(*c));
 		c->fd = fd;
-		c->events = EPOLLIN;
 		ev.data.ptr = c;
 		epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev);
 	}
