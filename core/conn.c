@@ -37,6 +37,23 @@ enum {
 	PROBE_MAX = 60 * 1000 / TCP_SLOW_INTERVAL,
 };
 
+/*
+ * A guest with a large MTU fills its segments, and what of one is no whole
+ * packet of the host's goes out as a small one. With timestamps, as nearly
+ * everybody has them; not if it made the guest's segments much smaller.
+ */
+void lwr__conn_fit(struct lwr_conn *c, uint32_t mss)
+{
+	uint32_t head = lwr__addr_is4(&c->demux.key.guest) ? 40 : 60;
+	uint32_t most, whole;
+
+	head += LWR_TCP_TIMESTAMP;
+	most = c->link->caps.mtu - head;
+	whole = mss ? most - most % mss : most;
+	if (whole >= most - most / 8)
+		c->mtu = (uint16_t)(whole + head);
+}
+
 static bool may_send(const struct tcp_pcb *pcb)
 {
 	return pcb && (pcb->state == ESTABLISHED || pcb->state == CLOSE_WAIT);

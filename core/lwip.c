@@ -43,9 +43,8 @@
 enum {
 	MIN_GSO = 48, /* a smaller MSS option is not believed, as in Linux */
 	MAX_GSO_SEGS = 64,
-	OPT_TIMESTAMP = 12,
 	/* So that a frame's length fits 16 bits: Ethernet, IPv6, TCP, option. */
-	MAX_PAYLOAD = 65535 - 14 - 40 - 20 - OPT_TIMESTAMP,
+	MAX_PAYLOAD = 65535 - 14 - 40 - 20 - LWR_TCP_TIMESTAMP,
 	NETIF_INDEX = 1, /* of every netif: there is one at a time */
 };
 
@@ -140,6 +139,8 @@ bool lwr__lwip_enter(struct lwr_conn *c)
 	if (lw.current == c)
 		return false;
 	enter_link(c->link);
+	c->link->netif.mtu = c->mtu ? c->mtu : c->link->caps.mtu;
+	c->link->netif.mtu6 = c->link->netif.mtu;
 	lw.current = c;
 	tcp_active_pcbs = c->pcb;
 	if (c->pcb)
@@ -273,7 +274,7 @@ static void set_sizes(struct lwr_conn *c)
 {
 	struct tcp_pcb *pcb = c->pcb;
 	bool four = lwr__addr_is4(&c->demux.key.guest);
-	uint16_t opt = pcb->flags & TF_TIMESTAMP ? OPT_TIMESTAMP : 0;
+	uint16_t opt = pcb->flags & TF_TIMESTAMP ? LWR_TCP_TIMESTAMP : 0;
 	uint16_t max = (uint16_t)(c->link->caps.mtu - (four ? 40 : 60));
 	unsigned n = 1;
 

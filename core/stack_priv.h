@@ -16,6 +16,9 @@ struct netif;
 #define LWR_RING_BYTES (1024 * 1024)
 #endif
 
+/* Bytes of the option in each segment once it is agreed on (RFC 7323 3.2). */
+#define LWR_TCP_TIMESTAMP 12
+
 /* Receive window of a new connection, in bytes. */
 #define LWR_WINDOW_FIRST (128 * 1024)
 

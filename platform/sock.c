@@ -111,14 +111,23 @@ ssize_t lwr__sock_writev(int fd, const struct iovec *iov, int n)
 	return r < 0 ? -errno : r;
 }
 
-uint32_t lwr__sock_unit(int fd)
+uint32_t lwr__sock_mss(int fd)
 {
 	int mss;
 	socklen_t len = sizeof(mss);
 
 	if (getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &mss, &len) < 0 || mss < 1)
+		return 0;
+	return (uint32_t)mss;
+}
+
+uint32_t lwr__sock_unit(int fd)
+{
+	uint32_t mss = lwr__sock_mss(fd);
+
+	if (mss == 0)
 		return 1;
-	return (uint32_t)(mss > GSO_BYTES ? mss : GSO_BYTES / mss * mss);
+	return mss > GSO_BYTES ? mss : GSO_BYTES / mss * mss;
 }
 
 ssize_t lwr__sock_readv(int fd, const struct iovec *iov, int n)

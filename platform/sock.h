@@ -68,6 +68,9 @@ int lwr__sock_connected(int fd);
 /* Returns bytes taken, or -errno (-EAGAIN: the socket buffer is full). */
 ssize_t lwr__sock_writev(int fd, const struct iovec *iov, int n);
 
+/* Payload bytes of a packet of a connected stream; 0: unknown. */
+uint32_t lwr__sock_mss(int fd);
+
 /*
  * Bytes of the largest piece that the kernel sends of a connected stream in one
  * go: what is written in multiples of it leaves no small packet. Never 0.

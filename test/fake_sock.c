@@ -412,10 +412,16 @@ ssize_t lwr__sock_writev(int fd, const struct iovec *iov, int n)
 	return taken ? (ssize_t)taken : -EAGAIN;
 }
 
+uint32_t lwr__sock_mss(int fd)
+{
+	const struct fake_host *h = host_of(fd);
+
+	return h->plan.mss ? h->plan.mss : 1448;
+}
+
 uint32_t lwr__sock_unit(int fd)
 {
-	(void)fd;
-	return 45 * 1448;
+	return 65200 / lwr__sock_mss(fd) * lwr__sock_mss(fd);
 }
 
 ssize_t lwr__sock_readv(int fd, const struct iovec *iov, int n)

@@ -21,6 +21,7 @@ struct fake_plan {
 	uint32_t after_ms; /* when; FAKE_NEVER: no answer */
 	bool at_once; /* already in connect() itself */
 	bool six; /* the routers are of IPv6 */
+	uint16_t mss; /* payload of a packet; 0: 1448 */
 	uint8_t routers; /* on the way; a TTL up to that ends at one of them */
 	uint32_t sndbuf; /* bytes that wait for the program at most */
 	uint32_t rcvbuf; /* bytes that wait for the relay at most */

@@ -341,6 +341,7 @@ void guest__accept(struct guest *g, const struct fake_seg *s)
 	c->ts_on = c->o.ts && s->ts;
 	c->tsecr = s->tsval;
 	c->peer_ws = c->ws_on ? (uint8_t)s->ws : 0;
+	c->offered_mss = s->mss;
 	c->peer_mss = s->mss && s->mss < 1460 ? s->mss : 1460;
 	guest__send_syn(c);
 	arm_rto(c);

@@ -49,7 +49,8 @@ struct guest_conn {
 	uint32_t irs; /* the stack's ISN */
 	bool ws_on;
 	bool ts_on;
-	uint16_t peer_mss;
+	uint16_t offered_mss; /* in the stack's SYN; 0: none */
+	uint16_t peer_mss; /* what it uses of that */
 	uint8_t peer_ws;
 	uint32_t tsecr;
 	/* send */

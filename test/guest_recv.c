@@ -58,6 +58,7 @@ static void on_syn_ack(struct guest_conn *c, const struct fake_seg *s)
 	c->ts_on = c->o.ts && s->ts;
 	c->tsecr = s->tsval;
 	c->peer_ws = c->ws_on ? (uint8_t)s->ws : 0;
+	c->offered_mss = s->mss;
 	c->peer_mss = s->mss ? s->mss : 536;
 	if (c->peer_mss > 1460)
 		c->peer_mss = 1460;

@@ -197,6 +197,46 @@ static void connect_data_on_the_handshakes_ack(void **state)
 	world_clean(w);
 }
 
+/* ---- sizes -------------------------------------------------------------------- */
+
+static void large(struct lwr_config *config, struct lwr_link_caps *caps)
+{
+	(void)config;
+	caps->mtu = 65520;
+}
+
+/* With the option of timestamps a guest's segments are whole packets then. */
+static void mss_is_a_whole_number_of_the_hosts(void **state)
+{
+	static const struct {
+		bool large, six;
+		uint16_t host, want;
+	} t[] = {
+		{ false, false, 1448, 1460 },
+		{ false, true, 1428, 1440 },
+		{ false, false, 1368, 1380 },
+		{ false, true, 1348, 1360 },
+		/* Half of the guest's speed is too much for that. */
+		{ false, false, 800, 1460 },
+		{ false, false, 9000, 1460 },
+		{ true, false, 1448, 45 * 1448 + 12 },
+		{ true, true, 1428, 45 * 1428 + 12 },
+		{ true, false, 65468, 65480 },
+		{ true, false, 65483, 65480 },
+		{ true, false, 33000, 65480 },
+	};
+	struct guest_opts o = guest_opts(80);
+	struct fake_world *w;
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
+		w = fake_world(t[i].large ? large : NULL);
+		fake_plan(80)->mss = t[i].host;
+		o.six = t[i].six;
+		assert_int_equal(world_connect(w, &o)->offered_mss, t[i].want);
+		assert_int_equal(world_teardown(state), 0);
+	}
+}
+
 /* ---- floods ----------------------------------------------------------------- */
 
 static void limits(struct lwr_config *config, struct lwr_link_caps *caps)
@@ -306,6 +346,7 @@ static const struct CMUnitTest tests[] = {
 	WORLD_TEST(connect_handshake_never_finished),
 	WORLD_TEST(connect_host_resets_before_the_handshake_ends),
 	WORLD_TEST(connect_data_on_the_handshakes_ack),
+	WORLD_TEST(mss_is_a_whole_number_of_the_hosts),
 	WORLD_TEST(flood_is_limited_and_others_go_on),
 	WORLD_TEST(flood_of_syn_and_reset_loses_no_slot),
 	WORLD_TEST(flood_beyond_the_hosts_descriptors),

@@ -300,6 +300,21 @@ static void publish_simultaneous_open_is_ignored(void **state)
 	done(w);
 }
 
+static void publish_offers_what_the_client_can_send_whole(void **state)
+{
+	struct fake_world *w = published();
+
+	(void)state;
+	fake_plan(CLIENT)->mss = 1368;
+	fake_plan(CLIENT)->fin_after_send = true;
+	s.opts.fin_on_eof = true;
+	know(w, 0);
+	(void)client(CLIENT, false);
+	world_until(w, LONG_MS, served(w) && guest_closed(served(w)));
+	assert_int_equal(served(w)->offered_mss, 1380);
+	done(w);
+}
+
 static void publish_with_losses_both_ways(void **state)
 {
 	struct fake_world *w = published();
@@ -453,6 +468,7 @@ static const struct CMUnitTest tests[] = {
 	WORLD_TEST(publish_client_waits_for_the_guest),
 	WORLD_TEST(publish_guest_that_never_comes),
 	WORLD_TEST(publish_simultaneous_open_is_ignored),
+	WORLD_TEST(publish_offers_what_the_client_can_send_whole),
 	WORLD_TEST(publish_with_losses_both_ways),
 };
 
