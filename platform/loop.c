@@ -333,6 +333,12 @@ uint64_t lwr__loop_now(const struct lwr_loop *l)
 	return uv_now(l->uv);
 }
 
+uint64_t lwr__loop_clock(const struct lwr_loop *l)
+{
+	(void)l;
+	return uv_hrtime();
+}
+
 int lwr__watch_start(struct lwr_loop *l, struct lwr_watch *w)
 {
 	struct epoll_event ev = {

@@ -104,6 +104,9 @@ void lwr__loop_worked(struct lwr_loop *l);
 /* Monotonic milliseconds, as of the start of this tick. */
 uint64_t lwr__loop_now(const struct lwr_loop *l);
 
+/* Monotonic nanoseconds, read anew. */
+uint64_t lwr__loop_clock(const struct lwr_loop *l);
+
 /* Watches w->fd for edges of w->events. Returns 0 or -errno. */
 int lwr__watch_start(struct lwr_loop *l, struct lwr_watch *w);
 

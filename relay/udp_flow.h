@@ -65,11 +65,13 @@ struct lwr_udp_flow {
 	struct lwr_udp *udp;
 	struct lwr_link *link;
 	uint64_t used_ms;
+	uint64_t read_ns; /* when its sockets were read */
 	uint64_t opened_ms;
 	uint64_t id; /* for the user */
 	uint64_t bytes_g2h; /* payload */
 	uint64_t bytes_h2g;
 	enum lwr_udp_class class;
+	bool many; /* all that was there then, and more than one */
 	bool talks; /* to others than resolvers */
 	bool dead;
 	struct lwr_udp_sock sock[LWR_UDP_SOCKS];

@@ -10,6 +10,10 @@
  * and have one size go to the guest as one train where the link can cut it
  * (USO), as do the trains that the kernel itself has put together (UDP_GRO).
  *
+ * Where they come faster than one by one they are left to gather for a moment
+ * between two reads: longer trains cost less, and the guest is woken less
+ * often. One that comes alone never waits.
+ *
  * A socket is read only while the link's ring has room for the largest
  * datagram in fragments, and one that brings such datagrams is read one at a
  * time. If there is no room, the link is asked to drain; if that does not
@@ -29,6 +33,7 @@
 enum {
 	BUDGET = 64, /* datagrams or trains for one flow in one tick */
 	BATCH = 32, /* of one call */
+	GATHER_NS = 40 * 1000,
 	DATAGRAM_MAX = 65535,
 	TRAIN_FRAMES = 64, /* datagrams that the kernel puts in one */
 	TRAIN_MAX = 60000, /* payload of a frame that the link cuts */
@@ -238,11 +243,20 @@ static int read_sock(struct lwr_udp_flow *f, struct lwr_udp_sock *s, int budget)
 	return budget;
 }
 
+static bool gathers(const struct lwr_udp_flow *f)
+{
+	const struct lwr_loop *l = f->udp->stack->loop;
+
+	return f->many && lwr__loop_clock(l) - f->read_ns < GATHER_NS;
+}
+
 /* Returns true if something is left to read. */
 static bool read_flow(struct lwr_udp_flow *f)
 {
 	int budget = BUDGET;
 	bool left = false;
+
+	f->read_ns = lwr__loop_clock(f->udp->stack->loop);
 
 	for (int i = 0; i < LWR_UDP_SOCKS && !f->dead; i++) {
 		struct lwr_udp_sock *s = &f->sock[i];
@@ -252,6 +266,7 @@ static bool read_flow(struct lwr_udp_flow *f)
 		budget = read_sock(f, s, budget);
 		left = left || s->readable || s->failed;
 	}
+	f->many = !left && BUDGET - budget > 1;
 	return left && !f->dead;
 }
 
@@ -264,6 +279,11 @@ bool lwr__udp_host_read(struct lwr_udp *u)
 	lwr__list_move(&u->ready, &todo);
 	while ((n = lwr__list_take(&todo))) {
 		f = LWR_CONTAINER(n, struct lwr_udp_flow, todo);
+		if (gathers(f)) {
+			lwr__list_append(&u->ready, &f->todo);
+			more = true;
+			continue;
+		}
 		if (!make_room(f)) {
 			if (!f->dead)
 				lwr__list_append(&u->ready, &f->todo);

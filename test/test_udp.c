@@ -260,6 +260,31 @@ static void flooded_flow_leaves_the_others_their_turn(void **state)
 	assert_int_equal(w->rig.frames, 201);
 }
 
+static void datagrams_in_numbers_are_left_to_gather(void **state)
+{
+	struct world *w = *state;
+	uint64_t looks;
+
+	say(w, "10.0.2.15", 4000, "192.0.2.1", 7, "a");
+	arrive(host.fd, "192.0.2.1", 7, "1", 1);
+	run(w);
+	/* One alone was no sign of more. */
+	arrive(host.fd, "192.0.2.1", 7, "2", 1);
+	arrive(host.fd, "192.0.2.1", 7, "3", 1);
+	assert_false(lwr__udp_tick(&w->udp));
+	lwr__stack_flush(&w->rig.stack);
+	assert_int_equal(w->rig.frames, 3);
+	/* Two were. */
+	arrive(host.fd, "192.0.2.1", 7, "4", 1);
+	assert_true(lwr__udp_tick(&w->udp));
+	lwr__stack_flush(&w->rig.stack);
+	assert_int_equal(w->rig.frames, 3);
+	looks = one_timer.looks;
+	run(w);
+	assert_int_equal(w->rig.frames, 4);
+	assert_in_range(one_timer.looks - looks, 30, 50);
+}
+
 /* ---- batches --------------------------------------------------------------- */
 
 /* Without a tick, so that several wait for it. */
@@ -387,6 +412,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			full_ring_stops_reading_not_the_loop, setup_small_ring,
 			teardown),
+		TEST(datagrams_in_numbers_are_left_to_gather),
 		TEST(flooded_flow_leaves_the_others_their_turn),
 		TEST(datagrams_of_a_tick_are_one_call_for_a_socket),
 		TEST(equal_datagrams_to_one_peer_are_a_train),
