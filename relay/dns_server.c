@@ -254,7 +254,6 @@ static void send_answers(struct lwr_dns_server *s)
 {
 	const struct lwr_link *full = NULL;
 	struct lwr_dns_ask *a;
-	bool sent = false;
 	struct lwr_list *n;
 
 	lwr__list_move(&s->waiting, &s->answered);
@@ -267,13 +266,9 @@ static void send_answers(struct lwr_dns_server *s)
 			if (s->waiting.prev != n)
 				continue;
 		}
-		if (has_room(a)) {
+		if (has_room(a))
 			send_answer(a);
-			sent = true;
-		}
 	}
-	if (sent) /* before flows move their bulk */
-		lwr__stack_drain_all(s->stack);
 }
 
 bool lwr__dns_server_tick(struct lwr_dns_server *s)

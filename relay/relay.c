@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The relay as a whole. One tick: links and sockets were read, flows noted
- * what happened; then, in this order, DNS answers are sent (first, so that bulk
- * does not keep them waiting), clients of published ports are accepted, flows
- * move bytes, datagrams are read, rings are drained to the links, and what died
- * is freed.
+ * what happened; then, in this order, DNS answers are sent, clients of published
+ * ports are accepted, flows with few bytes move them, datagrams are read. The
+ * rings are drained of that before flows with many bytes move theirs, so that
+ * bulk keeps nobody waiting for more than the rest of its turn. Then the rings
+ * are drained again, and what died is freed.
  */
 #include "relay/relay.h"
 #include "relay/policy.h"
@@ -21,6 +22,7 @@ static bool on_tick(void *arg)
 	lwr__tcp_tick(&r->tcp);
 	more = lwr__udp_tick(&r->udp) || more;
 	more = lwr__udp_tick(&r->ping) || more;
+	lwr__tcp_bulk(&r->tcp);
 	lwr__stack_flush(&r->stack);
 	more = lwr__tcp_reap(&r->tcp) || more;
 	lwr__publish_reap(&r->publish);

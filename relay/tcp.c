@@ -14,6 +14,7 @@
  *
  * Callbacks, of lwIP or of the loop, only note what happened and put the flow
  * on `ready`; lwr__tcp_tick() then does the work once, whatever came together.
+ * Flows with bulk wait on `bulk` until the others' work has left for the guests.
  * A guest's RST becomes a RST to the host and the other way round; two FINs
  * end the flow in order, and a flow outlives its PCB while the host has not
  * taken the last bytes.
@@ -34,7 +35,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 
-enum { PROBES = 8, CHECKS = 8 };
+enum { PROBES = 8, CHECKS = 8, BULK = 16 * 1024 };
 
 void lwr__flow_ready(struct lwr_flow *f)
 {
@@ -385,6 +386,25 @@ void lwr__tcp_tick(struct lwr_tcp *t)
 	struct lwr_list todo, *n;
 
 	lwr__list_move(&t->ready, &todo);
+	while ((n = lwr__list_take(&todo))) {
+		struct lwr_flow *f =
+			LWR_CONTAINER(n, struct lwr_flow, on_ready);
+
+		if (f->bulk || f->g2h_len > BULK)
+			lwr__list_append(&t->bulk, &f->on_ready);
+		else
+			serve(f);
+	}
+}
+
+void lwr__tcp_bulk(struct lwr_tcp *t)
+{
+	struct lwr_list todo, *n;
+
+	if (lwr__list_empty(&t->bulk))
+		return;
+	lwr__stack_drain_all(t->stack);
+	lwr__list_move(&t->bulk, &todo);
 	while ((n = lwr__list_take(&todo)))
 		serve(LWR_CONTAINER(n, struct lwr_flow, on_ready));
 }
@@ -458,6 +478,7 @@ int lwr__tcp_init(struct lwr_tcp *t, struct lwr_stack *stack,
 	*t = (struct lwr_tcp){ .stack = stack, .dns = dns, .hooks = hooks };
 	lwr__chunk_init(&t->chunks, stack->config->max_buffer);
 	lwr__list_init(&t->ready);
+	lwr__list_init(&t->bulk);
 	lwr__list_init(&t->pending);
 	lwr__list_init(&t->alive);
 	lwr__list_init(&t->dead);

@@ -27,6 +27,7 @@ struct lwr_tcp {
 	struct lwr_chunk_pool chunks; /* payload on its way to guests */
 	uint64_t queued; /* payload bytes on their way to hosts */
 	struct lwr_list ready; /* flows to look at before the tick ends */
+	struct lwr_list bulk; /* those of them that come last */
 	struct lwr_list pending; /* connects, oldest first */
 	struct lwr_list alive; /* established, next keep-alive check first */
 	struct lwr_list dead; /* freed when the tick ends */
@@ -61,8 +62,11 @@ void lwr__tcp_info(const struct lwr_conn *c, struct lwr_flow_info *info);
 /* Whether every guest has ended, and the hosts have all of its bytes. */
 bool lwr__tcp_drained(const struct lwr_tcp *t);
 
-/* Once a tick: serves ready flows. */
+/* Once a tick: serves the ready flows that have little to do. */
 void lwr__tcp_tick(struct lwr_tcp *t);
+
+/* Then the others, when the rings were drained of what is there already. */
+void lwr__tcp_bulk(struct lwr_tcp *t);
 /* After the rings were drained: frees dead flows. True: work is left. */
 bool lwr__tcp_reap(struct lwr_tcp *t);
 

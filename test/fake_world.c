@@ -19,6 +19,7 @@ static bool on_tick(void *arg)
 	struct fake_world *w = arg;
 
 	lwr__tcp_tick(&w->tcp);
+	lwr__tcp_bulk(&w->tcp);
 	lwr__stack_flush(&w->stack);
 	return lwr__tcp_reap(&w->tcp);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Bytes: every one arrives, in order, whatever the wire and the readers do. */
+#include "relay/flow.h"
 #include "test/fake_world.h"
 
 enum { KIB = 1024, MIB = 1024 * 1024, LONG_MS = 600000, RUNS = 8 };
@@ -266,6 +267,54 @@ static void tcp_segments_of_a_tick_share_an_ack(void **state)
 	world_clean(w);
 }
 
+static struct {
+	void (*to_guest)(void *arg, uint8_t *packet, size_t len);
+	uint64_t read; /* when port 81's last came */
+	unsigned overtaken;
+} order;
+
+/* Data from port 81 before what port 80 sent in the same tick? */
+static void note_order(void *arg, uint8_t *packet, size_t len)
+{
+	bool bulk = packet[14 + 20 + 1] == 80;
+
+	if (len > 100 && bulk && order.read == fake_now())
+		order.overtaken++;
+	if (len > 100 && !bulk)
+		order.read = fake_now();
+	order.to_guest(arg, packet, len);
+}
+
+static void tcp_bulk_comes_last_in_a_tick(void **state)
+{
+	struct fake_world *w = fake_world(NULL);
+	struct guest_opts bulk = guest_opts(80), few = guest_opts(81);
+	struct guest_conn *c[2];
+
+	(void)state;
+	memset(&order, 0, sizeof(order));
+	c[0] = world_connect(w, &bulk);
+	c[1] = world_connect(w, &few);
+	order.to_guest = w->wire.to_guest;
+	w->wire.to_guest = note_order;
+	for (unsigned i = 0; i < 20; i++) {
+		LWR_CONTAINER(w->tcp.alive.next, struct lwr_flow, node)->bulk =
+			true;
+		for (unsigned k = 0; k < 2; k++) {
+			fake_host(k)->plan.send += 200;
+			fake_host_kick(fake_host(k));
+		}
+		fake_run(20);
+	}
+	assert_int_equal(c[0]->read, 20 * 200);
+	assert_int_equal(c[1]->read, 20 * 200);
+	/* But where a tick came between the two. */
+	assert_true(order.overtaken > 15);
+	guest_reset(c[0]);
+	guest_reset(c[1]);
+	world_clean(w);
+}
+
 static const struct CMUnitTest tests[] = {
 	WORLD_TEST(tcp_lossless_bulk_both_ways),
 	WORLD_TEST(tcp_nothing_sent_is_closed_in_order),
@@ -284,6 +333,7 @@ static const struct CMUnitTest tests[] = {
 	WORLD_TEST(tcp_mtu_65520),
 	WORLD_TEST(tcp_connects_at_once),
 	WORLD_TEST(tcp_segments_of_a_tick_share_an_ack),
+	WORLD_TEST(tcp_bulk_comes_last_in_a_tick),
 };
 
 WORLD_MAIN(tests)
