@@ -115,7 +115,7 @@ class Crowd(Instance):
                                   streams=streams or 1)
             if streams:
                 argv[argv.index("-p") + 1] = FLOOD_PORT
-                argv = ["nice", "-n", "19", *argv]
+                argv = ["nice", "-n", "19", *argv, "-z"]
         return Child(argv, guest, self.tools.load_cpus)
 
     def together(self, victims, third, seconds):

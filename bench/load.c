@@ -17,7 +17,8 @@
  * The payload repeats a pattern whose period is a prime, so a lost, doubled or
  * moved piece of any usual size shifts it. Receivers compare the first and the
  * last 8 bytes of each read, which costs nothing; with a fixed length (-l)
- * they compare each byte, and the total.
+ * they compare each byte, and the total. A flood that is to cost the relay
+ * rather than the load's processor (-z) is sent from a file and not read.
  *
  * cubic and TCP_NODELAY are set on every socket: a kernel whose default is
  * BBR paces, and would measure its pacing.
@@ -46,6 +47,7 @@ struct options {
 	uint32_t warm_ms;
 	uint32_t run_ms;
 	uint64_t length;
+	bool light;
 };
 
 struct worker {
@@ -95,7 +97,8 @@ static struct request request_for(const struct options *o, enum mode mode)
 				 .mode = mode,
 				 .warm_ms = o->warm_ms,
 				 .run_ms = o->run_ms,
-				 .length = o->length };
+				 .length = o->length,
+				 .light = o->light };
 }
 
 static int ask(const struct options *o, enum mode mode, unsigned int turn)
@@ -368,7 +371,8 @@ static int usage(void)
 {
 	fputs("usage: load put|get|rr|crr|idle -a ADDR -p PORT\n"
 	      "            [-P PORTS] [-n STREAMS] [-w WARM_MS] [-t RUN_MS]\n"
-	      "            [-l LENGTH (fixed, each byte compared)]\n",
+	      "            [-l LENGTH (fixed, each byte compared)]\n"
+	      "            [-z (no payload is copied or looked at)]\n",
 	      stderr);
 	return 2;
 }
@@ -379,7 +383,7 @@ static bool options_parse(struct options *o, int argc, char **argv)
 
 	*o = (struct options){ .ports = 1, .streams = 1, .run_ms = 1000 };
 	o->to.sin_family = AF_INET;
-	while ((c = getopt(argc, argv, "a:p:P:n:w:t:l:")) != -1) {
+	while ((c = getopt(argc, argv, "a:p:P:n:w:t:l:z")) != -1) {
 		unsigned long long n = strtoull(optarg ? optarg : "", NULL, 10);
 
 		switch (c) {
@@ -403,6 +407,9 @@ static bool options_parse(struct options *o, int argc, char **argv)
 			break;
 		case 'l':
 			o->length = n;
+			break;
+		case 'z':
+			o->light = true;
 			break;
 		default:
 			return false;
