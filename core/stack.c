@@ -209,9 +209,14 @@ static void send_acks(struct lwr_list *due)
 {
 	struct lwr_list todo, *n;
 
+	struct lwr_conn *c;
+
 	lwr__list_move(due, &todo);
-	while ((n = lwr__list_take(&todo)))
-		lwr__lwip_ack(LWR_CONTAINER(n, struct lwr_conn, on_ack));
+	while ((n = lwr__list_take(&todo))) {
+		c = LWR_CONTAINER(n, struct lwr_conn, on_ack);
+		c->link->senders++;
+		lwr__lwip_ack(c);
+	}
 }
 
 void lwr__stack_drain_all(struct lwr_stack *s)

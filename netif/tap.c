@@ -9,7 +9,8 @@
  * refer to, placed so that the IP header is aligned to 4 bytes. A batch ends
  * at EAGAIN, or at BATCH frames so that other links get their turn, or at
  * BATCH_BYTES so that what was read is written from the cache, and so that
- * other traffic of the guest does not wait for long; the poll is
+ * other traffic of the guest does not wait for long; of several senders more is
+ * read, or each would be acknowledged frame by frame. The poll is
  * level-triggered and calls again. One exception for latency: the first
  * small frame after a quiet spell is most likely a request that stands alone,
  * and the read that would only say EAGAIN is saved. Whatever did follow it is
@@ -61,6 +62,7 @@ enum {
 	READ_ROOM = FRAME_MAX + VNET_LEN + 4, /* 4: for alignment */
 	BATCH = 64,
 	BATCH_BYTES = 256 * 1024,
+	BATCH_MANY = 2 * BATCH_BYTES, /* when several conns send */
 	WINDOW = 2 * BATCH_BYTES, /* one is written while one is read */
 	SMALL = 512, /* bytes: a request, an acknowledgement */
 	QUIET_NS = 20 * 1000,
@@ -171,13 +173,15 @@ static void read_batch(struct tap *t)
 {
 	uint64_t now = uv_hrtime();
 	bool quiet = now - t->last_wake_ns > QUIET_NS;
+	size_t most = t->link.senders > 1 ? BATCH_MANY : BATCH_BYTES;
 	size_t bytes = 0;
 	ssize_t n = 0;
 	int i;
 
+	t->link.senders = 0;
 	t->last_wake_ns = now;
 	lwr__loop_worked(t->link.stack->loop);
-	for (i = 0; i < BATCH && bytes < BATCH_BYTES; i++) {
+	for (i = 0; i < BATCH && bytes < most; i++) {
 		n = read_frame(t);
 		if (n <= 0 || t->gone)
 			break;
