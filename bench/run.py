@@ -14,6 +14,7 @@ import argparse
 import collections
 import json
 import os
+import random
 import re
 import resource
 import shutil
@@ -245,10 +246,10 @@ class Bench:
         if number == 0:
             for inst in instances:
                 self.verify(inst)
-        turns = [c for c in CELLS for _ in range(self.args.repeat)]
-        for turn, cell in enumerate(turns):
-            k = (number + turn) % max(len(instances), 1)
-            for inst in instances[k:] + instances[:k]:
+        # By lot: who always came after the same one would inherit its heat.
+        lot = random.Random(number)
+        for cell in [c for c in CELLS for _ in range(self.args.repeat)]:
+            for inst in lot.sample(instances, len(instances)):
                 if self.wanted(inst.kind, mtu, cell):
                     self.one(instances, inst, cell)
         for inst in instances:
