@@ -8,9 +8,13 @@
  * beyond that waits for the next tick, behind the others.
  *
  * A frame costs FRAME_COST besides its bytes: a flood of small frames is paid
- * by the frame, and one of connects by the connect. Shares are only kept to while links compete: for SHARED_TICKS
- * after a tick in which two links or more had something. A link alone takes as
- * large turns as its own code likes, which is faster.
+ * by the frame, and one of connects by the connect. Towards the guest what a
+ * link leaves of its share it keeps for CREDIT_TICKS: the payload of one flow
+ * comes in bursts, a flood has something in each tick.
+ *
+ * Shares are only kept to while links compete: for SHARED_TICKS after a tick in
+ * which two links or more had something. A link alone takes as large turns as
+ * its own code likes, which is faster.
  */
 #include "core/share.h"
 
@@ -19,9 +23,21 @@
 enum {
 	SHARE_G2H = 32 * 1024,
 	SHARE_H2G = 64 * 1024, /* a segment */
+	CREDIT_TICKS = 4,
 	FRAME_COST = 16384,
 	SHARED_TICKS = 16,
 };
+
+/* What is left of its last share, and that of each tick since. */
+static uint32_t credit(const struct lwr_share *s, uint32_t ticks)
+{
+	uint32_t most = CREDIT_TICKS * SHARE_H2G;
+
+	if (ticks >= CREDIT_TICKS)
+		return most;
+	ticks = s->h2g + ticks * SHARE_H2G;
+	return ticks < most ? ticks : most;
+}
 
 /* The link's share of this tick; NULL: it need not keep to one. */
 static struct lwr_share *share_of(struct lwr_link *link)
@@ -30,7 +46,9 @@ static struct lwr_share *share_of(struct lwr_link *link)
 	struct lwr_share *s = &link->share;
 
 	if (s->tick != all->tick) {
-		*s = (struct lwr_share){ all->tick, SHARE_G2H, SHARE_H2G };
+		s->h2g = credit(s, all->tick - s->tick);
+		s->g2h = SHARE_G2H;
+		s->tick = all->tick;
 		all->active++;
 	}
 	return all->shared ? s : NULL;
