@@ -116,7 +116,6 @@ void lwr__udp_out_add(struct lwr_udp *u, struct lwr_udp_sock *s,
 
 /* ---- sending ------------------------------------------------------------- */
 
-/* The entries from `i` on that one call may send. Returns their number. */
 /* For a call; `to` is the destination as the call wants it. */
 static struct lwr_sock_out message(const struct lwr_udp_datagram *d,
 				   const void *to, socklen_t to_len)
@@ -131,6 +130,7 @@ static struct lwr_sock_out message(const struct lwr_udp_datagram *d,
 	};
 }
 
+/* The entries from `i` on that one call may send. Returns their number. */
 static unsigned gather(const struct lwr_udp_out *o, uint16_t i,
 		       struct lwr_sock_out *msg)
 {
