@@ -415,6 +415,8 @@ static bool options_parse(struct options *o, int argc, char **argv)
 			return false;
 		}
 	}
+	if (o->light && o->length)
+		return false; /* nobody would compare */
 	return o->to.sin_port != 0 && o->ports > 0 && o->ports <= MAX_PORTS &&
 	       o->streams > 0 && o->streams <= MAX_THREADS;
 }

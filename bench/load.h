@@ -175,7 +175,8 @@ static inline bool send_all(int fd, const void *buf, size_t n)
 /* ---- bulk: the same at either end, a thread a stream ----
  *
  * A sender waits in epoll and not in send(2), which costs a relayed stream a
- * fifth on two processors; a receiver in recv(2).
+ * fifth on two processors; a receiver in recv(2). A light one may wait in
+ * sendfile(2), which has no flag against it.
  */
 
 static inline int pattern_file(void)

@@ -39,8 +39,8 @@ enum {
 
 /*
  * A guest with a large MTU fills its segments, and what of one is no whole
- * packet of the host's goes out as a small one. With timestamps, as nearly
- * everybody has them; not if it made the guest's segments much smaller.
+ * packet of the host's goes out as a small one. With timestamps: who does not
+ * have them leaves as many bytes. Not if it made segments much smaller.
  */
 void lwr__conn_fit(struct lwr_conn *c, uint32_t mss)
 {

@@ -108,7 +108,7 @@ struct lwr_link {
 	struct lwr_share share;
 	uint64_t buffered; /* payload bytes of its flows, both ways, */
 	uint64_t flight; /* of which so many in chunks, h2g */
-	uint32_t senders; /* conns that were sent ACKs since the link's last batch */
+	uint32_t senders; /* conns that ACKs were due for; a tap starts it anew */
 	uint64_t promised; /* bytes that its receive windows have grown */
 	uint32_t next_ip_id; /* identification of packets sent */
 	uint32_t icmp_spent; /* errors sent and not yet forgiven, */

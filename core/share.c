@@ -10,7 +10,8 @@
  * A frame costs FRAME_COST besides its bytes: a flood of small frames is paid
  * by the frame, and one of connects by the connect. Towards the guest what a
  * link leaves of its share it keeps for CREDIT_TICKS: the payload of one flow
- * comes in bursts, a flood has something in each tick.
+ * comes in bursts, a flood has something in each tick. Who was alone comes with
+ * all of that.
  *
  * Shares are only kept to while links compete: for SHARED_TICKS after a tick in
  * which two links or more had something. A link alone takes as large turns as
@@ -24,6 +25,7 @@ enum {
 	SHARE_G2H = 32 * 1024,
 	SHARE_H2G = 64 * 1024, /* a segment */
 	CREDIT_TICKS = 4,
+	BULK_TICKS = 8,
 	FRAME_COST = 16384,
 	SHARED_TICKS = 16,
 };
@@ -31,12 +33,12 @@ enum {
 /* What is left of its last share, and that of each tick since. */
 static uint32_t credit(const struct lwr_share *s, uint32_t ticks)
 {
-	uint32_t most = CREDIT_TICKS * SHARE_H2G;
+	uint32_t most = CREDIT_TICKS * SHARE_H2G, left;
 
 	if (ticks >= CREDIT_TICKS)
 		return most;
-	ticks = s->h2g + ticks * SHARE_H2G;
-	return ticks < most ? ticks : most;
+	left = s->h2g + ticks * SHARE_H2G;
+	return left < most ? left : most;
 }
 
 /* The link's share of this tick; NULL: it need not keep to one. */
@@ -80,8 +82,18 @@ void lwr__share_h2g_use(struct lwr_link *link, uint32_t len)
 {
 	struct lwr_share *s = share_of(link);
 
-	if (s)
-		spend(&s->h2g, len + FRAME_COST);
+	if (!s)
+		return;
+	spend(&s->h2g, len + FRAME_COST);
+	if (len > FRAME_COST)
+		s->bulk = s->tick;
+}
+
+bool lwr__share_bulk_waits(const struct lwr_link *link)
+{
+	const struct lwr_sharing *all = &link->stack->sharing;
+
+	return all->shared && all->tick - link->share.bulk > BULK_TICKS;
 }
 
 void lwr__share_next(struct lwr_stack *st)

@@ -14,6 +14,7 @@ struct lwr_share {
 	uint32_t tick;
 	uint32_t g2h; /* bytes */
 	uint32_t h2g;
+	uint32_t bulk; /* the tick of the last large use of that */
 };
 
 /* Of the stack. */
@@ -31,6 +32,9 @@ bool lwr__share_g2h(struct lwr_link *link, uint32_t len);
 /* Bytes of payload that may be read for the link's guest now. */
 uint32_t lwr__share_h2g(struct lwr_link *link);
 void lwr__share_h2g_use(struct lwr_link *link, uint32_t len);
+
+/* Links compete, and this one's share has long been spent in small pieces. */
+bool lwr__share_bulk_waits(const struct lwr_link *link);
 
 /* The tick ends. */
 void lwr__share_next(struct lwr_stack *s);

@@ -208,7 +208,6 @@ void lwr__stack_drain(struct lwr_link *link)
 static void send_acks(struct lwr_list *due)
 {
 	struct lwr_list todo, *n;
-
 	struct lwr_conn *c;
 
 	lwr__list_move(due, &todo);

@@ -50,7 +50,7 @@ struct lwr_conn {
 	uint32_t edge; /* right edge of the guest's window, last seen */
 	uint32_t window; /* receive window that the guest may fill */
 	uint32_t moved; /* bytes credited since it last grew */
-	uint16_t mtu; /* by which the MSS is offered; 0: the link's */
+	uint16_t mtu; /* by which the MSS is agreed on; 0: the link's */
 	uint16_t wire_mss; /* MSS agreed with the guest, options included */
 	uint16_t gso_size; /* payload bytes of one packet on its wire */
 	uint16_t probe_every; /* ticks between probes of a closed window; 0: open */
@@ -153,8 +153,9 @@ void lwr__conn_add(struct lwr_link *link, struct lwr_conn *c,
 		   const struct lwr_key *key);
 
 /*
- * The host's packets hold `mss` bytes of payload: offers the guest an MSS by
- * which its segments are whole ones. Before accept or connect.
+ * The host's packets hold `mss` bytes of payload; 0: unknown. Offers the guest
+ * an MSS by which its segments are whole ones; it is sent no larger ones either.
+ * Before accept or connect.
  */
 void lwr__conn_fit(struct lwr_conn *c, uint32_t mss);
 

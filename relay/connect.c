@@ -242,7 +242,7 @@ static void replay(struct lwr_flow *f)
 
 	f->state = LWR_FLOW_OPENING;
 	f->writable = true;
-	lwr__conn_fit(&f->conn, lwr__sock_mss(f->watch.fd));
+	lwr__flow_fit(f);
 	err = lwr__conn_accept(&f->conn, syn->data + syn->tcp,
 			       (size_t)(syn->len - syn->tcp));
 	if (err < 0) {

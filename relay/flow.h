@@ -22,7 +22,7 @@ struct lwr_flow {
 	struct lwr_conn conn;
 	struct lwr_watch watch; /* the host socket */
 	struct lwr_list node; /* tcp->pending, ->alive, ->dead, or waiting */
-	struct lwr_list on_ready; /* tcp->ready */
+	struct lwr_list on_ready; /* tcp->ready or ->bulk */
 	struct lwr_tcp *tcp;
 	struct lwr_syn *syn; /* the held SYN; NULL after it was replayed */
 	struct pbuf *g2h_head; /* payload that the host did not take yet */
@@ -70,6 +70,9 @@ int lwr__flow_rewatch(struct lwr_flow *f, int fd);
 /* Gives it connect_timeout_ms to become OPEN. */
 void lwr__flow_pending(struct lwr_flow *f);
 void lwr__flow_ready(struct lwr_flow *f);
+
+/* The host is connected: segments as lwr__conn_fit() has them, if they are large. */
+void lwr__flow_fit(struct lwr_flow *f);
 /* Ends the flow: the guest sees RST if it is still connected. */
 void lwr__flow_kill(struct lwr_flow *f, bool reset_host);
 

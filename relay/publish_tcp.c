@@ -72,7 +72,7 @@ static void call(struct lwr_flow *f, int six)
 	f->state = LWR_FLOW_CALLING;
 	lwr__conn_add(link, &f->conn, &key);
 	lwr__flow_pending(f);
-	lwr__conn_fit(&f->conn, lwr__sock_mss(f->watch.fd));
+	lwr__flow_fit(f);
 	if (lwr__conn_connect(&f->conn) < 0) {
 		stats_of(f)->drop_memory++;
 		lwr__flow_kill(f, true);

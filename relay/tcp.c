@@ -35,12 +35,18 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 
-enum { PROBES = 8, CHECKS = 8, BULK = 16 * 1024 };
+enum { PROBES = 8, CHECKS = 8, BULK = 16 * 1024, ETHERNET_MTU = 1500 };
 
 void lwr__flow_ready(struct lwr_flow *f)
 {
 	if (f->state != LWR_FLOW_DEAD && lwr__list_empty(&f->on_ready))
 		lwr__list_append(&f->tcp->ready, &f->on_ready);
+}
+
+void lwr__flow_fit(struct lwr_flow *f)
+{
+	if (f->conn.link->caps.mtu > ETHERNET_MTU)
+		lwr__conn_fit(&f->conn, lwr__sock_mss(f->watch.fd));
 }
 
 static void free_queue(struct lwr_flow *f)
@@ -381,6 +387,16 @@ static void serve(struct lwr_flow *f)
 		lwr__flow_kill(f, true);
 }
 
+/*
+ * Small ones may use up the link's share in each tick. A flow that it did not
+ * reach stands first on `ready` in the next, and now and then is served there.
+ */
+static bool has_bulk(const struct lwr_flow *f)
+{
+	return f->g2h_len > BULK ||
+	       (f->bulk && !lwr__share_bulk_waits(f->conn.link));
+}
+
 void lwr__tcp_tick(struct lwr_tcp *t)
 {
 	struct lwr_list todo, *n;
@@ -390,7 +406,7 @@ void lwr__tcp_tick(struct lwr_tcp *t)
 		struct lwr_flow *f =
 			LWR_CONTAINER(n, struct lwr_flow, on_ready);
 
-		if (f->bulk || f->g2h_len > BULK)
+		if (has_bulk(f))
 			lwr__list_append(&t->bulk, &f->on_ready);
 		else
 			serve(f);

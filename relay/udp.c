@@ -20,9 +20,9 @@
  *	tables, limits, expiry, sockets                      relay/udp_flow.c
  *	ICMP echo to external hosts, by all of these         relay/ping.c
  *
- * Nothing waits longer than a tick in either direction. Towards the host, what
- * the socket does not take is dropped and counted; towards the guest, a socket
- * is not read while the link's ring is full, and the kernel's buffer bounds
+ * Nothing waits longer than a tick in either direction, but 40 us at most where
+ * datagrams come in numbers. Towards the host, what the socket does not take is
+ * dropped and counted; towards the guest, a socket is not read while the link's ring is full, and the kernel's buffer bounds
  * what waits. Trains of equal datagrams stay whole both ways: UDP_SEGMENT
  * carries a guest's, UDP_GRO brings the host's.
  *

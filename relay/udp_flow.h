@@ -71,7 +71,7 @@ struct lwr_udp_flow {
 	uint64_t bytes_g2h; /* payload */
 	uint64_t bytes_h2g;
 	enum lwr_udp_class class;
-	bool many; /* all that was there then, and more than one */
+	uint32_t got; /* then, and nothing was left; 0: something was */
 	bool talks; /* to others than resolvers */
 	bool dead;
 	struct lwr_udp_sock sock[LWR_UDP_SOCKS];

@@ -12,7 +12,7 @@
  *
  * Where they come faster than one by one they are left to gather for a moment
  * between two reads: longer trains cost less, and the guest is woken less
- * often. One that comes alone never waits.
+ * often. One that comes after a single one, or later, never waits.
  *
  * A socket is read only while the link's ring has room for the largest
  * datagram in fragments, and one that brings such datagrams is read one at a
@@ -237,8 +237,10 @@ static int read_sock(struct lwr_udp_flow *f, struct lwr_udp_sock *s, int budget)
 		/* Any other error is a report's, told by its queue. */
 		if (n == -EAGAIN || (n >= 0 && n < (int)want))
 			s->readable = false;
-		if (n > 0)
+		if (n > 0) {
+			f->got += (unsigned)n;
 			input_all(f, s, in, (unsigned)n);
+		}
 	}
 	return budget;
 }
@@ -247,7 +249,7 @@ static bool gathers(const struct lwr_udp_flow *f)
 {
 	const struct lwr_loop *l = f->udp->stack->loop;
 
-	return f->many && lwr__loop_clock(l) - f->read_ns < GATHER_NS;
+	return f->got > 1 && lwr__loop_clock(l) - f->read_ns < GATHER_NS;
 }
 
 /* Returns true if something is left to read. */
@@ -257,7 +259,7 @@ static bool read_flow(struct lwr_udp_flow *f)
 	bool left = false;
 
 	f->read_ns = lwr__loop_clock(f->udp->stack->loop);
-
+	f->got = 0;
 	for (int i = 0; i < LWR_UDP_SOCKS && !f->dead; i++) {
 		struct lwr_udp_sock *s = &f->sock[i];
 
@@ -266,7 +268,8 @@ static bool read_flow(struct lwr_udp_flow *f)
 		budget = read_sock(f, s, budget);
 		left = left || s->readable || s->failed;
 	}
-	f->many = !left && BUDGET - budget > 1;
+	if (left)
+		f->got = 0;
 	return left && !f->dead;
 }
 

@@ -42,6 +42,7 @@ static struct {
 	uint64_t now;
 	uint64_t ticks;
 	uint64_t spin; /* events since the clock moved */
+	uint64_t looks; /* at the clock */
 	unsigned events;
 	unsigned timers;
 	struct lwr_watch *watch[FDS];
@@ -261,10 +262,8 @@ uint64_t lwr__loop_now(const struct lwr_loop *l)
 /* A look at it takes a microsecond. */
 uint64_t lwr__loop_clock(const struct lwr_loop *l)
 {
-	static uint64_t looks;
-
 	(void)l;
-	return fl.now * 1000000 + ++looks % 1000000 * 1000;
+	return fl.now * 1000000 + ++fl.looks * 1000;
 }
 
 static void tell_edges(void *ctx, const void *data, size_t len)

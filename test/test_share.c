@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-enum { KIB = 1024, FRAME = 16 * KIB, H2G = 64 * KIB };
+enum { KIB = 1024, FRAME_COST = 16 * KIB, H2G = 64 * KIB };
 
 static struct lwr_stack stack;
 static struct lwr_link a, b;
@@ -60,18 +60,16 @@ static void beside_another_each_tick_has_one(void **state)
 		assert_true(lwr__share_g2h(&b, 0));
 		assert_false(lwr__share_g2h(&b, 0));
 		lwr__share_next(&stack);
-		if (i > 0)
-			assert_in_range(lwr__share_h2g(&a), 1, H2G);
+		assert_int_equal(lwr__share_h2g(&a), H2G);
 	}
 }
 
-static void connect_costs_as_much_as_a_frame(void **state)
+static void connect_uses_up_the_share(void **state)
 {
 	(void)state;
 	compete();
 	(void)lwr__share_h2g(&b);
-	assert_true(lwr__share_g2h(&a, 0));
-	assert_false(lwr__share_g2h(&a, LWR_SHARE_CONNECT - FRAME));
+	assert_false(lwr__share_g2h(&a, LWR_SHARE_CONNECT));
 }
 
 static void what_is_left_is_kept_for_a_while(void **state)
@@ -94,6 +92,43 @@ static void what_is_left_is_kept_for_a_while(void **state)
 	}
 }
 
+static void part_of_a_share_is_kept_too(void **state)
+{
+	(void)state;
+	compete();
+	while (lwr__share_h2g(&a))
+		lwr__share_h2g_use(&a, H2G);
+	(void)lwr__share_h2g(&b);
+	lwr__share_next(&stack);
+	assert_int_equal(lwr__share_h2g(&a), H2G);
+	lwr__share_h2g_use(&a, 1000);
+	lwr__share_next(&stack);
+	assert_int_equal(lwr__share_h2g(&a), 2 * H2G - FRAME_COST - 1000);
+}
+
+static void bulk_that_small_pieces_keep_waiting_is_told(void **state)
+{
+	(void)state;
+	compete();
+	(void)lwr__share_h2g(&a);
+	lwr__share_h2g_use(&a, 20 * KIB);
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(lwr__share_bulk_waits(&a), i > 8);
+		compete();
+		while (lwr__share_h2g(&a))
+			lwr__share_h2g_use(&a, 100);
+	}
+	(void)lwr__share_h2g(&b);
+	lwr__share_next(&stack);
+	(void)lwr__share_h2g(&a);
+	lwr__share_h2g_use(&a, 20 * KIB);
+	assert_false(lwr__share_bulk_waits(&a));
+	/* Nobody waits where there are no shares. */
+	stack.sharing.shared = 0;
+	stack.sharing.tick += 100;
+	assert_false(lwr__share_bulk_waits(&a));
+}
+
 static void who_is_alone_again_has_none(void **state)
 {
 	(void)state;
@@ -114,8 +149,11 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(alone_there_is_no_share, setup),
 		cmocka_unit_test_setup(beside_another_each_tick_has_one, setup),
-		cmocka_unit_test_setup(connect_costs_as_much_as_a_frame, setup),
+		cmocka_unit_test_setup(connect_uses_up_the_share, setup),
 		cmocka_unit_test_setup(what_is_left_is_kept_for_a_while, setup),
+		cmocka_unit_test_setup(part_of_a_share_is_kept_too, setup),
+		cmocka_unit_test_setup(
+			bulk_that_small_pieces_keep_waiting_is_told, setup),
 		cmocka_unit_test_setup(who_is_alone_again_has_none, setup),
 	};
 

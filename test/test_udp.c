@@ -285,6 +285,22 @@ static void datagrams_in_numbers_are_left_to_gather(void **state)
 	assert_in_range(one_timer.looks - looks, 30, 50);
 }
 
+static void large_datagrams_one_by_one_do_not_gather(void **state)
+{
+	static const uint8_t large[5000];
+	struct world *w = *state;
+	unsigned before;
+
+	say(w, "10.0.2.15", 4000, "192.0.2.1", 7, "a");
+	for (int i = 0; i < 5; i++) {
+		before = w->rig.frames;
+		arrive(host.fd, "192.0.2.1", 7, large, sizeof(large));
+		assert_false(lwr__udp_tick(&w->udp));
+		lwr__stack_flush(&w->rig.stack);
+		assert_int_equal(w->rig.frames, before + 4); /* fragments */
+	}
+}
+
 /* ---- batches --------------------------------------------------------------- */
 
 /* Without a tick, so that several wait for it. */
@@ -413,6 +429,7 @@ int main(void)
 			full_ring_stops_reading_not_the_loop, setup_small_ring,
 			teardown),
 		TEST(datagrams_in_numbers_are_left_to_gather),
+		TEST(large_datagrams_one_by_one_do_not_gather),
 		TEST(flooded_flow_leaves_the_others_their_turn),
 		TEST(datagrams_of_a_tick_are_one_call_for_a_socket),
 		TEST(equal_datagrams_to_one_peer_are_a_train),
