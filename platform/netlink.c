@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/netlink.h>
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <string.h>
@@ -16,6 +17,7 @@ struct request {
 		struct ifinfomsg link;
 		struct ifaddrmsg addr;
 		struct rtmsg route;
+		struct tcmsg qdisc;
 		uint8_t room[192];
 	} body;
 };
@@ -105,6 +107,24 @@ int lwr__netlink_up(struct lwr_netlink *nl, const char *name, uint32_t mtu,
 		attr_u32(&r, IFLA_MTU, mtu);
 	if (txqlen)
 		attr_u32(&r, IFLA_TXQLEN, txqlen);
+	return transact(nl, &r);
+}
+
+int lwr__netlink_no_queue(struct lwr_netlink *nl, const char *name)
+{
+	static const char kind[] = "noqueue";
+	struct request r;
+	uint32_t index;
+	int err = index_of(name, &index);
+
+	if (err)
+		return err;
+	begin(&r, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE,
+	      sizeof(r.body.qdisc));
+	r.body.qdisc.tcm_family = AF_UNSPEC;
+	r.body.qdisc.tcm_ifindex = (int)index;
+	r.body.qdisc.tcm_parent = TC_H_ROOT;
+	attr(&r, TCA_KIND, kind, sizeof(kind));
 	return transact(nl, &r);
 }
 

@@ -23,6 +23,12 @@ int lwr__netlink_up(struct lwr_netlink *nl, const char *name, uint32_t mtu,
 		    uint32_t txqlen);
 
 /*
+ * Has interface `name` send at once what it is given (tc-noqueue), whatever its
+ * queueing discipline was. Returns 0 or -errno.
+ */
+int lwr__netlink_no_queue(struct lwr_netlink *nl, const char *name);
+
+/*
  * Adds an address, usable at once: no duplicate detection. `family` is AF_INET
  * or AF_INET6, `addr` its 4 or 16 bytes. Returns 0 or -errno.
  */

@@ -6,16 +6,20 @@
  *
  * The kernel drops silently what does not fit in a tap's queue, and lwIP pays
  * a full retransmission timeout for each loss, so the queue is made long; the
- * window of a connection is what bounds it.
+ * window of a connection is what bounds it. A queueing discipline before it
+ * would never hold anything back, but be worked on by one processor at a time,
+ * and have a guest's packet wait for whoever that is: a tap that we make has
+ * none, as with veth.
  */
 #include "platform/tap.h"
 
+#include "platform/netlink.h"
 #include "platform/netns.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if.h>
 #include <linux/if_tun.h>
+#include <net/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -63,9 +67,20 @@ static void set_queue(struct ifreq *ifr)
 	close(sock);
 }
 
+static void set_no_discipline(const char *ifname)
+{
+	struct lwr_netlink nl;
+
+	if (lwr__netlink_open(&nl) < 0)
+		return;
+	(void)lwr__netlink_no_queue(&nl, ifname); /* as above */
+	lwr__netlink_close(&nl);
+}
+
 int lwr__tap_open(const char *ifname, struct lwr_tap *tap)
 {
 	const short flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	bool there = if_nametoindex(ifname) != 0;
 	struct ifreq ifr = { 0 };
 	size_t len = strlen(ifname);
 	int err;
@@ -89,6 +104,8 @@ int lwr__tap_open(const char *ifname, struct lwr_tap *tap)
 	}
 	set_offload(tap);
 	set_queue(&ifr);
+	if (!there) /* who made it may have chosen one */
+		set_no_discipline(ifr.ifr_name);
 	return 0;
 }
 

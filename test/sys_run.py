@@ -554,6 +554,26 @@ def tap_in_another_namespace_serves_it():
         guest.close()
 
 
+def qdisc_of(netns, name):
+    return run("tc", "qdisc", "show", "dev", name, netns=netns).split()[1]
+
+
+@case()
+def tap_sends_at_once_unless_somebody_chose_otherwise():
+    guest = Netns()
+    guest.ip("tuntap", "add", "mode", "tap", "vnet_hdr", "name", "tap1")
+    run("tc", "qdisc", "add", "dev", "tap1", "root", "pfifo", netns=guest)
+    process = serve("--link", "tap:tap0@" + guest.path,
+                    "--link", "tap:tap1@" + guest.path)
+    try:
+        configure_guest(guest, "tap0")
+        check(qdisc_of(guest, "tap0"), "noqueue", "discipline of the relay's tap")
+        check(qdisc_of(guest, "tap1"), "pfifo", "discipline of the user's")
+    finally:
+        process.kill()
+        guest.close()
+
+
 @case()
 def tap_of_two_guests_in_one_process():
     lan, guests = shared_lan(), [Netns(), Netns()]
